@@ -1,0 +1,50 @@
+# make .venv      the locked environment
+# make benchmark  the quick suite, trained afresh into reproduction/  (FRESH=1 starts over)
+# make test       the core tests
+# make lint       formatter, linter, type checker
+# make lock       resolve requirements/*.txt again
+
+PYTHON ?= python3
+BIN := .venv/bin
+CORES ?= all
+WORKFLOW := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: benchmark test lint format lock clean
+
+.venv: .venv/.complete
+
+.venv/.complete: requirements/bootstrap.txt requirements/lock.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"make: {sys.executable} is Python {v[0]}.{v[1]}; 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/bootstrap.txt requirements/lock.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+benchmark: .venv
+	@test -z "$(FRESH)" || rm -rf reproduction
+	$(WORKFLOW) --config output=reproduction
+	$(BIN)/nfe-bench diff results/quick reproduction/results/quick
+
+test: .venv
+	$(BIN)/python -m pytest
+
+lint: .venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+
+format: .venv
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/snakefmt Snakefile workflow
+
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+
+lock:
+	$(LOCK) requirements/bootstrap.in -o requirements/bootstrap.txt
+	$(LOCK) requirements/lock.in pyproject.toml --extra workflow --group dev -o requirements/lock.txt
+
+clean:
+	rm -rf reproduction .snakemake .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,51 @@
+"""Deep Ensembles (Lakshminarayanan et al., NeurIPS 2017): independent networks, averaged."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from nfe.engine.backbones import Architecture
+from nfe.engine.errors import InputError
+from nfe.engine.method import Context, Method
+
+
+class Independent(nn.Module):
+    """Networks side by side: logits (batch, members, classes)."""
+
+    def __init__(self, networks: list[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of every network, (batch, members, classes)."""
+        return torch.stack([network(x) for network in self.networks], dim=1)
+
+
+@dataclass(frozen=True)
+class DeepEnsemble(Method):
+    """M single networks with other seeds; replicate r combines seeds rM … rM + M − 1.
+
+    Attributes:
+        members: number of networks M.
+    """
+
+    member_method: ClassVar = "single"
+    published: ClassVar = {"batch_size": 128, "epochs": 200}
+
+    members: int = 3
+
+    def resolved(self, architecture: Architecture) -> Self:
+        """Check the number of members."""
+        if self.members < 1:
+            raise InputError(f"members is {self.members}: allowed: whole numbers from 1")
+        return self
+
+    def member_seeds(self, seed: int) -> list[int]:
+        """Return the members' seeds; replicates share no member."""
+        return list(range(seed * self.members, (seed + 1) * self.members))
+
+    def network(self, context: Context) -> nn.Module:
+        """Return the members side by side, untrained: what inference costs is measured on it."""
+        return Independent([context.backbone() for _ in range(self.members)])

@@ -1,0 +1,157 @@
+"""Saved training state: written atomically, checked when read, never unpickled.
+
+A state is one safetensors file whose name carries the SHA-256 of its content. The newest two
+are kept; a damaged one is passed over for the one before it.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from nfe.engine.errors import InputError
+from nfe.engine.files import make_directory, write_bytes
+
+_log = logging.getLogger(__name__)
+_NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
+_KEPT = 2
+
+
+@dataclass
+class Progress:
+    """Where training stands.
+
+    Attributes:
+        epoch: the epoch in progress, from 0.
+        batch: batches of that epoch done.
+        step: optimizer steps since the run began.
+        loss_sum: sum of the epoch's batch losses so far.
+        correct: correct training predictions of the epoch so far.
+        predictions: training predictions of the epoch so far.
+        history: one row per finished epoch.
+        seconds: training seconds so far, over all attempts.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    correct: int = 0
+    predictions: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
+    names: dict[Tensor, str] = {p: name for name, p in network.named_parameters()}
+    return {
+        f"optimizer.{key}.{names[parameter]}": value
+        for parameter, state in optimizer.state.items()
+        for key, value in state.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def save(
+    folder: Path,
+    digest: str,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+) -> None:
+    """Save the state of a run; older states than the newest two are removed."""
+    make_directory(folder)
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= _optimizer_tensors(optimizer, network)
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    metadata = {"run": digest, "progress": json.dumps(vars(progress))}
+    content = safetensors.torch.save(contiguous, metadata)
+    checksum = hashlib.sha256(content).hexdigest()[:16]
+    write_bytes(folder / f"step-{progress.step:09d}-{checksum}.safetensors", content)
+    for old in _states(folder)[_KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def _states(folder: Path) -> list[Path]:
+    """Return the state files, newest first."""
+    return sorted((p for p in folder.glob("step-*") if _NAME.fullmatch(p.name)), reverse=True)
+
+
+def _read(path: Path, digest: str) -> tuple[dict[str, Tensor], Progress]:
+    content = path.read_bytes()
+    match = _NAME.fullmatch(path.name)
+    if match is None or hashlib.sha256(content).hexdigest()[:16] != match[2]:
+        raise ValueError("the content does not match its checksum")
+    tensors = safetensors.torch.load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    metadata = header["__metadata__"]
+    if metadata["run"] != digest:
+        raise ValueError("it belongs to another run")
+    return tensors, Progress(**json.loads(metadata["progress"]))
+
+
+def restore(
+    folder: Path, digest: str, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> Progress | None:
+    """Load the newest usable state into network and optimizer; None where there is none.
+
+    An unusable state is passed over with a warning that names it.
+    """
+    for path in _states(folder):
+        try:
+            tensors, progress = _read(path, digest)
+            _load(tensors, network, optimizer)
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RuntimeError,
+            safetensors.SafetensorError,
+        ) as error:
+            _log.warning("%s: state passed over: %s", path, error)
+            continue
+        return progress
+    return None
+
+
+def _load(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    own = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    network.load_state_dict(own)
+    parameters = dict(network.named_parameters())
+    for key, value in tensors.items():
+        if not key.startswith("optimizer."):
+            continue
+        _, slot, name = key.split(".", 2)
+        parameter = parameters[name]
+        stored = torch.empty_like(parameter).copy_(value) if value.dim() else value
+        optimizer.state[parameter][slot] = stored
+
+
+def save_weights(path: Path, network: nn.Module, digest: str) -> None:
+    """Write the trained weights as safetensors; the same weights always give the same bytes."""
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    write_bytes(path, safetensors.torch.save(tensors, {"run": digest}))
+
+
+def load_weights(path: Path, network: nn.Module) -> None:
+    """Load weights written by ``save_weights`` into a network of the same structure.
+
+    Raises:
+        InputError: the file is missing, damaged or of another network.
+    """
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{path}: not the weights of this network ({first})") from None

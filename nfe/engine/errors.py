@@ -1,0 +1,30 @@
+"""Errors that a user can cause: one clear line each, never a traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Input that cannot be used: the message names the value and what is allowed."""
+
+
+class CollapseError(InputError):
+    """A layer or a path is left without a single weight, so nothing can be trained."""
+
+
+class DivergenceError(RuntimeError):
+    """The loss or the logits stopped being finite."""
+
+
+def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:
+    """Return the error for a name that is not among the allowed ones, nearest name included.
+
+    Args:
+        kind: what the name is, for instance ``"method"``.
+        name: the name that was given.
+        allowed: every valid name.
+    """
+    names = sorted(allowed)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.0)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"unknown {kind} {name!r}: {hint}allowed: {', '.join(names)}")

@@ -1,0 +1,244 @@
+"""From a run's specification to the files it leaves behind.
+
+A finished run is a folder with config.json (its identity), metrics.json, timing.json (how
+long, on what, with which code), history.csv and per_image.npz, plus two artifacts,
+model.safetensors and predictions.npz. metrics.json is written last: where it stands, the run
+is complete.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nfe.engine import checkpoint, cost, datasets, evaluation
+from nfe.engine.datasets import Data
+from nfe.engine.environment import environment
+from nfe.engine.errors import CollapseError, DivergenceError, InputError
+from nfe.engine.files import make_directory, read_json, write_csv, write_json, write_npz
+from nfe.engine.precision import default_device, prepare_process
+from nfe.engine.run import Run
+from nfe.engine.training import Trainer
+
+_log = logging.getLogger(__name__)
+
+RESULT_FILES = ("config.json", "timing.json", "history.csv", "per_image.npz", "metrics.json")
+
+
+@dataclass
+class Workplace:
+    """Where runs are made and what they share.
+
+    Attributes:
+        device: where networks train.
+        data_root: folder of prepared data.
+        checkpoint_seconds: seconds between saved states.
+    """
+
+    device: torch.device = field(default_factory=default_device)
+    data_root: Path | None = None
+    checkpoint_seconds: float = 300.0
+    _data: dict[str, Data] = field(default_factory=dict)
+
+    def data(self, run: Run) -> Data:
+        """Return the run's data on the device, loaded once."""
+        if run.data_hash not in self._data:
+            self._data = {run.data_hash: datasets.load(run.card, self.data_root).to(self.device)}
+        return self._data[run.data_hash]
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folders of one run's results and artifacts, and where its members' folders are.
+
+    Attributes:
+        output: folder of the result files.
+        artifacts: folder of weights and predictions.
+        members: folder in which each member has its own ``Place``, by name.
+        member_artifacts: likewise for the members' artifacts.
+    """
+
+    output: Path
+    artifacts: Path
+    members: Path
+    member_artifacts: Path
+
+    def member(self, run: Run) -> "Place":
+        """Return the place of a member run."""
+        return Place(
+            self.members / run.name,
+            self.member_artifacts / run.name,
+            self.members,
+            self.member_artifacts,
+        )
+
+
+def is_complete(run: Run, output: Path) -> bool:
+    """Return whether the run's results stand in ``output``.
+
+    Raises:
+        InputError: the folder holds another run.
+    """
+    config = output / "config.json"
+    if config.exists() and read_json(config) != run.identity():
+        raise InputError(f"{output}: holds another run (see config.json): choose another folder")
+    return all((output / name).exists() for name in RESULT_FILES)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder; a second process waits here until the first is done."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.info("%s: another process is on this run; waiting for it", folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def execute(run: Run, place: Place, workplace: Workplace) -> None:
+    """Make the run, or what is missing of it; nothing happens where it is complete.
+
+    Raises:
+        InputError: the folder cannot be used or the run cannot be built.
+        DivergenceError: loss or logits are not finite; failure.json says where.
+    """
+    make_directory(place.output)
+    with _alone(place.output):
+        if is_complete(run, place.output):
+            _log.info("%s: complete", run.name)
+            return
+        prepare_process(run.threads)
+        make_directory(place.artifacts)
+        write_json(place.output / "config.json", run.identity())
+        failure = place.output / "failure.json"
+        try:
+            if run.members():
+                _combine(run, place, workplace)
+            else:
+                _train(run, place, workplace)
+        except CollapseError as error:
+            _log.warning("%s: collapsed: %s", run.name, error)
+            _write_collapsed(run, place, workplace, str(error))
+        except DivergenceError as error:
+            write_json(failure, {"status": "failed", "reason": str(error)})
+            raise DivergenceError(f"{run.name}: {error}") from None
+        failure.unlink(missing_ok=True)
+        shutil.rmtree(place.output / ".state", ignore_errors=True)
+
+
+def _train(run: Run, place: Place, workplace: Workplace) -> None:
+    data = workplace.data(run)
+    trainer = Trainer(run, data, place.output / ".state", workplace.checkpoint_seconds)
+    trained = trainer.train()
+    predictions = {
+        "test_logits": trainer.predict(data.test),
+        "test_labels": data.test.labels.cpu().numpy(),
+        "heldout_logits": trainer.predict(data.heldout),
+        "heldout_labels": data.heldout.labels.cpu().numpy(),
+    }
+    image = trainer.example_image()
+    nonzero, dense = cost.inference_macs(trained.network, image)
+    costs = {
+        "parameters": cost.parameters(trained.network),
+        "nonzero_parameters": cost.nonzero_parameters(trained.network),
+        "macs_nonzero": nonzero,
+        "macs_dense": dense,
+        "train_macs": trained.train_macs,
+    }
+    checkpoint.save_weights(place.artifacts / "model.safetensors", trained.network, run.digest)
+    _write(run, place, workplace, predictions, costs, trained.history, trained.seconds)
+
+
+def _combine(run: Run, place: Place, workplace: Workplace) -> None:
+    """Make a run whose members are runs of their own, training those that are missing."""
+    metrics, timings, stored = [], [], []
+    for member in run.members():
+        at = place.member(member)
+        execute(member, at, workplace)
+        stored.append(_predictions(member, at, workplace))
+        metrics.append(read_json(at.output / "metrics.json"))
+        timings.append(read_json(at.output / "timing.json"))
+    predictions = dict(stored[0])
+    for split in ("test", "heldout"):
+        key = f"{split}_logits"
+        predictions[key] = np.concatenate([member[key] for member in stored], axis=1)
+    names = ("parameters", "nonzero_parameters", "macs_nonzero", "macs_dense", "train_macs")
+    costs = {name: sum(member[name] for member in metrics) for name in names}
+    costs["member_runs"] = [member.name for member in run.members()]
+    seconds = sum(timing["train_seconds"] for timing in timings)
+    _write(run, place, workplace, predictions, costs, [], seconds)
+
+
+def _predictions(member: Run, at: Place, workplace: Workplace) -> dict[str, Any]:
+    path = at.artifacts / "predictions.npz"
+    if not path.exists():
+        _log.warning("%s: predictions are not at hand; the run is made again", member.name)
+        with _alone(at.output):
+            make_directory(at.artifacts)
+            _train(member, at, workplace)
+    with np.load(path, allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _write(
+    run: Run,
+    place: Place,
+    workplace: Workplace,
+    predictions: dict[str, Any],
+    costs: dict[str, Any],
+    history: list[dict[str, Any]],
+    seconds: float,
+) -> None:
+    combine = run.build_method().combine
+    logits, labels = predictions["test_logits"], predictions["test_labels"]
+    heldout = evaluation.metrics(
+        predictions["heldout_logits"], predictions["heldout_labels"], combine
+    )
+    scores = evaluation.metrics(logits, labels, combine)
+    metrics = {"status": "ok", "members": logits.shape[1], **scores, **costs}
+    metrics |= {f"heldout_{name}": heldout[name] for name in ("accuracy", "nll", "ece", "brier")}
+    write_npz(place.artifacts / "predictions.npz", predictions)
+    per_image = evaluation.per_image(logits, labels, combine)
+    _write_results(run, place, workplace, metrics, per_image, history, seconds)
+
+
+def _write_collapsed(run: Run, place: Place, workplace: Workplace, reason: str) -> None:
+    metrics = {"status": "collapsed", "reason": reason}
+    _write_results(run, place, workplace, metrics, {}, [], None)
+
+
+def _write_results(
+    run: Run,
+    place: Place,
+    workplace: Workplace,
+    metrics: dict[str, Any],
+    per_image: dict[str, Any],
+    history: list[dict[str, Any]],
+    seconds: float | None,
+) -> None:
+    device = workplace.device
+    timing = {
+        "train_seconds": None if seconds is None else round(seconds, 3),
+        "device": environment(device)["device_name"],
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "environment": environment(device),
+    }
+    columns = list(history[0]) if history else ["epoch"]
+    write_csv(place.output / "history.csv", columns, history)
+    write_npz(place.output / "per_image.npz", per_image)
+    write_json(place.output / "timing.json", timing)
+    write_json(place.output / "metrics.json", metrics)

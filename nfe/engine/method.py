@@ -1,0 +1,150 @@
+"""A method is one small class: the interface between a method and the engine."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nfe.engine.backbones import Architecture, Backbone
+from nfe.engine.errors import unknown
+from nfe.engine.recipe import Recipe
+from nfe.engine.settings import parse
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may use to build its network.
+
+    Attributes:
+        architecture: the backbone's name, number of stages and builder.
+        channels: image channels.
+        classes: number of classes.
+        resolution: image side in pixels.
+        seed: the run's seed, for further random streams of the method's own.
+        example: returns ``per_class`` normalized training images of each class and their
+            labels, for methods that look at data before training.
+    """
+
+    architecture: Architecture
+    channels: int
+    classes: int
+    resolution: int
+    seed: int
+    example: Callable[[int], tuple[Tensor, Tensor]]
+
+    def backbone(self, *, channels: int | None = None, classes: int | None = None) -> Backbone:
+        """Return a freshly initialized backbone, on request with other inputs or outputs.
+
+        The run's initialization stream is in force, so the first backbone that a method
+        builds starts from the same weights whatever the method.
+        """
+        return self.architecture.build(
+            channels=channels or self.channels,
+            classes=classes or self.classes,
+            resolution=self.resolution,
+        )
+
+
+class Method(ABC):
+    """Base of every method. Subclasses are frozen dataclasses: their fields are the settings.
+
+    Attributes:
+        combine: how members become one prediction: ``"logits"`` averages logits and then
+            takes the softmax, ``"probabilities"`` averages the members' softmax.
+        published: what the method's own paper changes in the recipe, plus ``epochs``.
+        member_method: set by a method that trains nothing itself but combines several runs
+            of that method (see ``member_seeds``).
+    """
+
+    combine: ClassVar[Literal["logits", "probabilities"]] = "probabilities"
+    published: ClassVar[Mapping[str, Any]] = {}
+    member_method: ClassVar[str | None] = None
+
+    @classmethod
+    def from_settings(cls, values: Mapping[str, Any]) -> Self:
+        """Return the method with ``values`` as settings, converted to the fields' types."""
+        return cls(**parse(cls, values, f"setting of {cls.__name__}"))
+
+    def resolved(self, architecture: Architecture) -> Self:
+        """Return the method with every default spelled out for ``architecture``.
+
+        Raises:
+            InputError: the settings and the architecture do not fit.
+        """
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        values = {field.name: getattr(self, field.name) for field in fields}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    def member_seeds(self, seed: int) -> list[int]:
+        """Return the seeds of the runs of ``member_method`` that replicate ``seed`` combines."""
+        return []
+
+    @abstractmethod
+    def network(self, context: Context) -> nn.Module:
+        """Return the network: images (batch, channels, h, w) → logits (batch, members, classes)."""
+
+    def training_batch(
+        self, images: Tensor, labels: Tensor, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Form what the network is trained on from one batch of distinct images.
+
+        ``draws`` is a generator on the images' device, at a stream of its own for each step.
+        Targets have the shape (rows,) or (rows, members).
+        """
+        return images, labels
+
+    def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scalar training loss and the logits (rows, members, classes).
+
+        By default the members' mean cross-entropy, batch mean.
+        """
+        logits: Tensor = network(inputs)
+        rows, members, classes = logits.shape
+        each = targets if targets.dim() == 2 else targets[:, None].expand(rows, members)
+        loss = F.cross_entropy(logits.reshape(-1, classes), each.reshape(-1))
+        return loss, logits
+
+    def parameter_groups(self, network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+        """Return the optimizer's parameter groups; by default all parameters alike."""
+        return [{"params": list(network.parameters())}]
+
+
+class Members(nn.Module):
+    """Gives a network with logits (batch, classes) the members' axis: (batch, 1, classes)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (batch, 1, classes)."""
+        logits: Tensor = self.network(x)
+        return logits.unsqueeze(1)
+
+
+def method_names() -> list[str]:
+    """Return the names of the registered methods (entry points ``nfe_bench.methods``)."""
+    return sorted(point.name for point in entry_points(group="nfe_bench.methods"))
+
+
+def method_class(name: str) -> type[Method]:
+    """Return the method registered under ``name``.
+
+    Raises:
+        InputError: no method has that name.
+    """
+    found = list(entry_points(group="nfe_bench.methods", name=name))
+    if not found:
+        raise unknown("method", name, method_names())
+    loaded: type[Method] = found[0].load()
+    return loaded

@@ -1,0 +1,20 @@
+"""Progress on a terminal; silence elsewhere."""
+
+import sys
+from typing import Any
+
+from tqdm import tqdm
+
+
+def epoch_bar(description: str, total: int, initial: int) -> "tqdm[Any]":
+    """Return a bar that counts batches and shows rate and time left; off without a terminal."""
+    return tqdm(
+        desc=description,
+        total=total,
+        initial=initial,
+        unit="img",
+        unit_scale=True,
+        leave=False,
+        dynamic_ncols=True,
+        disable=not sys.stderr.isatty(),
+    )

@@ -1,0 +1,80 @@
+"""The training recipe: optimizer and learning-rate schedule.
+
+Defaults are the recipe of Network Fission Ensembles (Lee & Lee, arXiv 2408.02301) on
+CIFAR-100.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nfe.engine.errors import InputError, unknown
+from nfe.engine.settings import parse
+
+
+def _constant_linear(progress: float) -> float:
+    """Constant to half of the run, linear to 1 % at nine tenths, constant after."""
+    if progress <= 0.5:
+        return 1.0
+    return max(0.01, 1.0 - 0.99 * (progress - 0.5) / 0.4)
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+SCHEDULES = {"constant-linear": _constant_linear, "cosine": _cosine}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """SGD with momentum and a learning-rate schedule that is constant within an epoch.
+
+    Attributes:
+        batch_size: distinct images per batch.
+        lr: base learning rate.
+        momentum: momentum coefficient.
+        nesterov: Nesterov's form of momentum.
+        weight_decay: L2 coefficient in PyTorch's convention.
+        schedule: a name in ``SCHEDULES``: factor of ``lr`` by share of the run gone.
+        warmup: epochs over which the factor rises linearly from near 0 to 1.
+    """
+
+    batch_size: int
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: str = "constant-linear"
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"batch_size is {self.batch_size}: allowed: whole numbers from 1")
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"lr is {self.lr}: allowed: numbers above 0")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum is {self.momentum}: allowed: [0, 1)")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay is {self.weight_decay}: allowed: numbers from 0")
+        if self.nesterov and self.momentum == 0:
+            raise InputError("nesterov is true with momentum 0: allowed: momentum above 0")
+        if self.warmup < 0:
+            raise InputError(f"warmup is {self.warmup}: allowed: whole numbers from 0")
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+
+    def with_changes(self, changes: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe with some fields changed.
+
+        Raises:
+            InputError: a field does not exist or a value is not allowed.
+        """
+        return dataclasses.replace(self, **parse(Recipe, changes, "recipe"))
+
+    def learning_rate(self, epoch: int, epochs: int) -> float:
+        """Return the learning rate of ``epoch`` (from 0) in a run of ``epochs``."""
+        warm = min(1.0, (epoch + 1) / (self.warmup + 1))
+        return self.lr * warm * SCHEDULES[self.schedule](epoch / epochs)

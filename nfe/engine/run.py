@@ -1,0 +1,192 @@
+"""A run and its identity: everything that decides its numbers, and nothing else."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nfe.engine import datasets
+from nfe.engine.backbones import architecture
+from nfe.engine.errors import InputError, unknown
+from nfe.engine.method import Method, method_class
+from nfe.engine.precision import PRECISIONS
+from nfe.engine.recipe import Recipe
+
+# Part of every identity: raised whenever the engine's arithmetic changes on purpose.
+ENGINE = 1
+
+PROTOCOLS = ("equal", "published")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, fully specified. Make it with ``specify``.
+
+    Attributes:
+        dataset: data set name.
+        resolution: image side in pixels.
+        data_hash: content hash of the data set variant.
+        architecture: backbone name.
+        method: registered method name.
+        settings: the method's settings, defaults spelled out.
+        protocol: ``equal`` or ``published``.
+        recipe: optimizer and schedule.
+        precision: arithmetic of the forward and backward pass.
+        threads: CPU threads.
+        epochs: epochs of the whole run (of each member, where runs are combined).
+        seed: the run's seed.
+        audit: evaluate the test split after every epoch, for the audit of test-set selection.
+    """
+
+    dataset: str
+    resolution: int
+    data_hash: str
+    architecture: str
+    method: str
+    settings: Mapping[str, Any]
+    protocol: str
+    recipe: Recipe
+    precision: str
+    threads: int
+    epochs: int
+    seed: int
+    audit: bool = False
+
+    @property
+    def card(self) -> datasets.Card:
+        """The data set's facts."""
+        return datasets.card(self.dataset, self.resolution)
+
+    def build_method(self) -> Method:
+        """Return the method object that the settings describe."""
+        return method_class(self.method).from_settings(self.settings)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the identity as JSON values, in a fixed order."""
+        return {"engine": ENGINE, **dataclasses.asdict(self)}
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the identity, in hexadecimal."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """A readable folder name that ends in a short hash of the identity."""
+        words = [f"{self.dataset}{self.resolution}", self.architecture, self.method]
+        words += [f"{key}={_readable(value)}" for key, value in self._telling().items()]
+        words += [self.protocol] if self.protocol != "equal" else []
+        words += ["audit"] if self.audit else []
+        words += [f"e{self.epochs}", f"s{self.seed}", self.digest[:10]]
+        return "_".join(re.sub(r"[^A-Za-z0-9.=+-]+", "-", word) for word in words)
+
+    def _telling(self) -> dict[str, Any]:
+        """Return the settings that the others and the defaults do not imply."""
+        backbone, cls = architecture(self.architecture), method_class(self.method)
+        telling = dict(self.settings)
+        for key in self.settings:
+            fewer = {k: v for k, v in telling.items() if k != key}
+            with contextlib.suppress(InputError):
+                if cls.from_settings(fewer).resolved(backbone).settings() == self.settings:
+                    telling = fewer
+        return telling
+
+    def members(self) -> list["Run"]:
+        """Return the runs that this run combines; empty for a run that trains itself."""
+        method = self.build_method()
+        if method.member_method is None:
+            return []
+        base = dataclasses.replace(
+            self, method=method.member_method, settings=_settings(method.member_method, self)
+        )
+        return [dataclasses.replace(base, seed=seed) for seed in method.member_seeds(self.seed)]
+
+
+def _settings(method: str, run: Run) -> dict[str, Any]:
+    return method_class(method)().resolved(architecture(run.architecture)).settings()
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, list):
+        return "-".join(_readable(part) for part in value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not re.fullmatch(r"-?\d+", text) or int(text) < least:
+        raise InputError(f"{name} is {value!r}: allowed: whole numbers from {least}")
+    return int(text)
+
+
+def specify(
+    *,
+    dataset: str,
+    architecture_name: str,
+    method: str,
+    epochs: int | str | None = None,
+    seed: int | str = 0,
+    resolution: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    protocol: str = "equal",
+    recipe: Mapping[str, Any] | None = None,
+    precision: str = "float32",
+    threads: int | str = 1,
+    audit: bool = False,
+) -> Run:
+    """Return a run, checked as far as it can be without data.
+
+    Under ``published`` the method's own recipe and epochs apply; ``recipe`` and ``epochs``
+    given here still have the last word, and the identity shows them.
+
+    Raises:
+        InputError: a name is unknown, a value is not allowed, or method and architecture do
+            not fit.
+    """
+    card = datasets.card(dataset, resolution)
+    backbone = architecture(architecture_name)
+    if protocol not in PROTOCOLS:
+        raise unknown("protocol", protocol, PROTOCOLS)
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    cls = method_class(method)
+    chosen = cls.from_settings(settings or {}).resolved(backbone)
+    published = dict(cls.published) if protocol == "published" else {}
+    own_epochs = published.pop("epochs", None)
+    if epochs is None and own_epochs is None:
+        raise InputError(f"epochs is not given and protocol {protocol!r} of {method} sets none")
+    return Run(
+        dataset=card.name,
+        resolution=card.resolution,
+        data_hash=card.content_hash,
+        architecture=backbone.name,
+        method=method,
+        settings=chosen.settings(),
+        protocol=protocol,
+        recipe=Recipe(card.batch_size).with_changes({**published, **(recipe or {})}),
+        precision=precision,
+        threads=_whole("threads", threads, 1),
+        epochs=_whole("epochs", own_epochs if epochs is None else epochs, 1),
+        seed=_whole("seed", seed, 0),
+        audit=audit,
+    )
+
+
+def from_identity(record: Mapping[str, Any]) -> Run:
+    """Return the run that ``Run.identity`` described.
+
+    Raises:
+        InputError: the record was written by another version of the engine or is incomplete.
+    """
+    values = dict(record)
+    if (engine := values.pop("engine", None)) != ENGINE:
+        raise InputError(f"identity of engine {engine!r}: this is engine {ENGINE}")
+    try:
+        return Run(**{**values, "recipe": Recipe(**values["recipe"])})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"not a run's identity: {error}") from None

@@ -1,0 +1,269 @@
+"""One training run, from its specification to its files, resumable at any step."""
+
+import copy
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+from torch import Tensor, nn
+
+from nfe.engine import checkpoint, datasets, evaluation
+from nfe.engine.backbones import architecture
+from nfe.engine.batches import Normalizer, TrainingBatches, example
+from nfe.engine.checkpoint import Progress
+from nfe.engine.cost import MacCounter
+from nfe.engine.datasets import Data
+from nfe.engine.errors import DivergenceError, InputError
+from nfe.engine.method import Context, Method
+from nfe.engine.precision import autocast
+from nfe.engine.progress import epoch_bar
+from nfe.engine.recipe import Recipe
+from nfe.engine.run import Run
+from nfe.engine.seeds import derive, generator, global_stream
+
+_log = logging.getLogger(__name__)
+
+
+class Interrupted(RuntimeError):
+    """The run was asked to stop; its state is saved and the same command continues it."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves: the network, the epochs' rows, and what it took."""
+
+    network: nn.Module
+    history: list[dict[str, float]]
+    seconds: float
+    train_macs: int
+
+
+def build_network(run: Run, method: Method, data: Data) -> tuple[nn.Module, int]:
+    """Return the run's untrained network and the MACs spent on building it.
+
+    The network is made on the CPU, so that it is the same on every device. Building costs
+    MACs where a pruning score looks at data.
+
+    Raises:
+        InputError: method, architecture and data do not fit, or a layer collapses.
+    """
+    card = run.card
+    cpu = datasets.Split(data.train.images.cpu(), data.train.labels.cpu())
+
+    def examples(per_class: int) -> tuple[Tensor, Tensor]:
+        return example(card, cpu, per_class, generator("cpu", run.seed, "example"))
+
+    context = Context(
+        architecture=architecture(run.architecture),
+        channels=card.channels,
+        classes=card.classes,
+        resolution=card.resolution,
+        seed=run.seed,
+        example=examples,
+    )
+    with global_stream(run.seed, "initialization"), MacCounter() as counter:
+        network = method.network(context)
+    return network.to(memory_format=torch.channels_last), counter.executed  # type: ignore[call-overload]
+
+
+def step_macs(run: Run, method: Method, network: nn.Module, batches: TrainingBatches) -> int:
+    """Return the executed MACs of one training step, forward and backward.
+
+    Counted on the run's own first batch, on a copy of the network.
+    """
+    _, images, labels = next(batches.epoch(0))
+    measured = copy.deepcopy(network).train()
+    draws = generator(images.device, run.seed, "method", 0)
+    inputs, targets = method.training_batch(images, labels, draws)
+    with torch.random.fork_rng(devices=[]), MacCounter() as counter:
+        loss, _ = method.loss(measured, inputs, targets)
+        loss.backward()
+    return int(counter.executed)
+
+
+def make_optimizer(method: Method, network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """Return SGD as the recipe says, over the method's parameter groups."""
+    return torch.optim.SGD(
+        method.parameter_groups(network, recipe),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGUSR1 instead of dying from them."""
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    previous = {s: signal.signal(s, note) for s in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class Trainer:
+    """Trains one network; its state can be saved and restored between any two steps."""
+
+    def __init__(
+        self, run: Run, data: Data, state: Path, checkpoint_seconds: float, label: str = ""
+    ) -> None:
+        self.run = run
+        self.data = data
+        self.method = run.build_method()
+        self.label = label or run.name
+        self._state = state
+        self._checkpoint_seconds = checkpoint_seconds
+        size = run.recipe.batch_size
+        if size > len(data.train):
+            raise InputError(
+                f"batch_size is {size}: allowed: 1 to {len(data.train)}, the training images of "
+                f"{run.dataset}"
+            )
+        device = data.train.images.device
+        network, self._build_macs = build_network(run, self.method, data)
+        self.network = network.to(device)
+        self.batches = TrainingBatches(run.card, data.train, size, run.seed)
+        self._step_macs = step_macs(run, self.method, self.network, self.batches)
+        self.optimizer = make_optimizer(self.method, self.network, run.recipe)
+        self.progress = Progress()
+
+    def train(self) -> Trained:
+        """Train to the last epoch, continuing from saved state where there is some.
+
+        Raises:
+            DivergenceError: the loss is not finite; no state of that step is saved.
+            Interrupted: SIGTERM or SIGUSR1 came; the state is saved.
+        """
+        self._resume()
+        self._saved_at = time.monotonic()
+        with _stop_requests() as requests:
+            while self.progress.epoch < self.run.epochs:
+                self._epoch(requests)
+        steps = self.run.epochs * self.batches.per_epoch
+        return Trained(
+            self.network,
+            self.progress.history,
+            self.progress.seconds,
+            self._build_macs + steps * self._step_macs,
+        )
+
+    def _resume(self) -> None:
+        restored = checkpoint.restore(self._state, self.run.digest, self.network, self.optimizer)
+        if restored is not None:
+            self.progress = restored
+            _log.info("resumed from epoch %d step %d", restored.epoch, restored.step)
+
+    def _save(self) -> None:
+        checkpoint.save(self._state, self.run.digest, self.network, self.optimizer, self.progress)
+        self._saved_at = time.monotonic()
+
+    def _epoch(self, requests: list[int]) -> None:
+        progress, size = self.progress, self.run.recipe.batch_size
+        rate = self.run.recipe.learning_rate(progress.epoch, self.run.epochs)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_factor", 1.0)
+        self.network.train()
+        title = f"{self.label} epoch {progress.epoch + 1}/{self.run.epochs}"
+        total, done = self.batches.per_epoch * size, progress.batch * size
+        with epoch_bar(title, total, done) as bar:
+            for number, images, labels in self.batches.epoch(progress.epoch, progress.batch):
+                started = time.perf_counter()
+                self._step(images, labels)
+                progress.batch = number + 1
+                progress.seconds += time.perf_counter() - started
+                bar.update(size)
+                bar.set_postfix(loss=f"{self._mean_loss():.3f}", acc=f"{self._accuracy():.1f}%")
+                self._pause(requests)
+        self._finish_epoch(rate)
+
+    def _step(self, images: Tensor, labels: Tensor) -> None:
+        progress, run = self.progress, self.run
+        # Dropout and the like draw from the global stream, which is set anew at every step.
+        torch.manual_seed(derive(run.seed, "step", progress.step))
+        draws = generator(images.device, run.seed, "method", progress.step)
+        inputs, targets = self.method.training_batch(images, labels, draws)
+        with autocast(run.precision, images.device):
+            loss, logits = self.method.loss(self.network, inputs, targets)
+        value = float(loss.detach())
+        if not torch.isfinite(torch.tensor(value)):
+            raise DivergenceError(
+                f"the loss is {value} in epoch {progress.epoch + 1}, step {progress.step + 1}"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        hits = logits.detach().argmax(-1) == (targets if targets.dim() == 2 else targets[:, None])
+        progress.step += 1
+        progress.loss_sum += value
+        progress.correct += int(hits.sum())
+        progress.predictions += hits.numel()
+
+    def _mean_loss(self) -> float:
+        return self.progress.loss_sum / max(1, self.progress.batch)
+
+    def _accuracy(self) -> float:
+        return 100 * self.progress.correct / max(1, self.progress.predictions)
+
+    def _pause(self, requests: list[int]) -> None:
+        due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
+        if requests or due:
+            self._save()
+        if requests:
+            raise Interrupted(
+                f"stopped by signal {requests[0]} after step {self.progress.step}; state saved"
+            )
+
+    def _finish_epoch(self, rate: float) -> None:
+        progress = self.progress
+        row = {
+            "epoch": progress.epoch + 1,
+            "lr": rate,
+            "train_loss": self._mean_loss(),
+            "train_accuracy": self._accuracy(),
+        }
+        row |= self._curve("heldout", self.data.heldout)
+        if self.run.audit:
+            row |= self._curve("test", self.data.test)
+        _log.info(
+            "epoch %d/%d: loss %.4f, training accuracy %.2f %%, held-out accuracy %.2f %%",
+            progress.epoch + 1,
+            self.run.epochs,
+            row["train_loss"],
+            row["train_accuracy"],
+            row["heldout_accuracy"],
+        )
+        progress.history.append(row)
+        progress.epoch += 1
+        progress.batch = progress.correct = progress.predictions = 0
+        progress.loss_sum = 0.0
+
+    def _curve(self, name: str, split: datasets.Split) -> dict[str, float]:
+        logits = self.predict(split)
+        labels = split.labels.cpu().numpy()
+        combined = evaluation.combined_log_probabilities(logits, self.method.combine)
+        return {
+            f"{name}_accuracy": evaluation.accuracy(combined, labels),
+            f"{name}_nll": evaluation.nll(combined, labels),
+        }
+
+    def predict(self, split: datasets.Split) -> evaluation.Array:
+        """Return the current network's logits of a split (see ``evaluation.predict``)."""
+        return evaluation.predict(self.network, self.run.card, split, self.run.precision)
+
+    def example_image(self) -> Tensor:
+        """Return one normalized test image, (1, channels, height, width)."""
+        return Normalizer(self.run.card, self.data.test.images.device)(self.data.test.images[:1])

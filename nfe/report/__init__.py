@@ -1,0 +1,1 @@
+"""Tables, statistics and figures, rebuilt from the files of finished runs."""
