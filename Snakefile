@@ -1,0 +1,29 @@
+# nfe-bench: from a suite's configuration to its tables and figures.
+#
+#   snakemake --cores all                                     config/quick.yaml, in place
+#   snakemake --cores all --configfile config/<suite>.yaml    another suite
+#   snakemake --report report.html                            afterwards: one page with all of it
+from snakemake.utils import min_version, validate
+
+min_version("9.0")
+
+
+# Snakemake merges a configfile named here with the command line's: only load the default alone.
+if not workflow.configfiles:
+
+    configfile: "config/quick.yaml"
+
+
+validate(config, "workflow/schemas/suite.schema.yaml")
+
+
+include: "workflow/rules/suite.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        TABLES,
+        FIGURES,

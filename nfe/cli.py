@@ -1,6 +1,311 @@
 """nfe-bench: the command line."""
 
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-def main() -> int:
-    """Run the command line and return the exit status."""
+from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
+
+if TYPE_CHECKING:
+    from nfe.engine.execution import Place, Workplace
+    from nfe.engine.run import Run
+    from nfe.engine.suite import Suite
+
+# Exit statuses beyond 0 (done) and 2 (input that cannot be used).
+FAILED = 1
+INTERRUPTED = 75
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Return ``key=value`` arguments as a dictionary."""
+    pairs = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise InputError(f"{text!r}: allowed: key=value")
+        pairs[key] = value
+    return pairs
+
+
+def _specified(arguments: argparse.Namespace, **changes: Any) -> "Run":
+    from nfe.engine.run import specify
+
+    values = {
+        "dataset": arguments.dataset,
+        "architecture_name": arguments.architecture,
+        "method": arguments.method,
+        "settings": _pairs(arguments.set),
+        "recipe": _pairs(arguments.recipe),
+        "precision": arguments.precision,
+        "threads": arguments.threads,
+        **changes,
+    }
+    return specify(**values)
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Make one run by hand."""
+    from nfe.engine.execution import Place, Workplace, execute
+
+    run = _specified(
+        arguments,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        resolution=arguments.resolution,
+        protocol=arguments.protocol,
+        audit=arguments.audit,
+    )
+    output = arguments.output
+    artifacts = arguments.artifacts or output
+    place = Place(output, artifacts, output / "members", artifacts / "members")
+    execute(
+        run,
+        place,
+        Workplace(data_root=arguments.data_root, checkpoint_seconds=arguments.checkpoint_seconds),
+    )
+    return _print_result(output)
+
+
+def _print_result(output: Path) -> int:
+    from nfe.engine.files import read_json
+
+    metrics = read_json(output / "metrics.json")
+    if metrics["status"] == "collapsed":
+        raise CollapseError(metrics["reason"])
+    print(
+        f"accuracy {metrics['accuracy']:.2f} %, NLL {metrics['nll']:.4f}, "
+        f"ECE {metrics['ece']:.4f}, non-zero MACs {metrics['macs_nonzero']:,}  ({output})"
+    )
     return 0
+
+
+def _place(root: Path, suite: "Suite", run: "Run") -> "Place":
+    from nfe.engine.execution import Place
+
+    runs, artifacts = root / "results" / suite.name / "runs", root / "artifacts" / suite.name
+    return Place(runs / run.name, artifacts / run.name, runs, artifacts)
+
+
+def _workplace(arguments: argparse.Namespace, suite: "Suite") -> "Workplace":
+    from nfe.engine.execution import Workplace
+
+    return Workplace(data_root=arguments.data_root, checkpoint_seconds=suite.checkpoint_seconds)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make some runs of a suite, one after the other; a run that fails leaves the others be."""
+    from nfe.engine.execution import execute
+    from nfe.engine.suite import load_plan
+
+    suite = load_plan(arguments.plan)
+    workplace = _workplace(arguments, suite)
+    failures = 0
+    for chosen in [suite.run(name) for name in arguments.run]:
+        try:
+            execute(chosen, _place(arguments.root, suite, chosen), workplace)
+        except DivergenceError as error:
+            logging.error("%s", error)
+            failures += 1
+    return FAILED if failures else 0
+
+
+def latency(arguments: argparse.Namespace) -> int:
+    """Measure the latency of every network of a suite."""
+    from nfe.engine.latency import measure
+    from nfe.engine.suite import load_plan
+
+    suite = load_plan(arguments.plan)
+    workplace = _workplace(arguments, suite)
+    for planned in suite.runs:
+        measure(planned.run, arguments.root / "results" / suite.name / "latency", workplace)
+    return 0
+
+
+def tables(arguments: argparse.Namespace) -> int:
+    """Write a suite's tables."""
+    from nfe.engine.suite import load_plan
+    from nfe.report import tables as report
+
+    suite = load_plan(arguments.plan)
+    report.write(suite, arguments.root / "results" / suite.name, arguments.partial)
+    return 0
+
+
+def figure(arguments: argparse.Namespace) -> int:
+    """Draw one figure of a suite."""
+    from nfe.report.figures import draw
+
+    draw(arguments.name, arguments.runs, arguments.output)
+    return 0
+
+
+def diff(arguments: argparse.Namespace) -> int:
+    """Print what differs between two results folders."""
+    from nfe.report.difference import compare
+
+    if not (arguments.released / "runs.csv").exists():
+        print(f"{arguments.released}: nothing released to compare with")
+        return 0
+    print(compare(arguments.released, arguments.made))
+    return 0
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Print what a suite would run."""
+    from nfe.engine.suite import expand, read_config
+
+    suite = expand(read_config(arguments.config))
+    for planned in suite.runs:
+        print(f"{planned.run.name}  [{', '.join(planned.groups)}]")
+    trained = sum(len(chunk) for chunk in suite.chunks())
+    epochs = sum(r.epochs for chunk in suite.chunks() for r in chunk)
+    print(
+        f"{len(suite.runs)} runs: {trained} train ({epochs} epochs, in {len(suite.chunks())} "
+        f"processes), {len(suite.combined())} combine others"
+    )
+    return 0
+
+
+def list_names(arguments: argparse.Namespace) -> int:
+    """Print the names that configurations may use."""
+    from nfe import pruning
+    from nfe.engine import backbones, datasets
+    from nfe.engine.method import method_names
+
+    found = {
+        "methods": method_names,
+        "datasets": datasets.names,
+        "architectures": backbones.names,
+        "pruning": pruning.names,
+    }[arguments.what]()
+    print(json.dumps(found) if arguments.json else "\n".join(found))
+    return 0
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    """Print the training throughput of a method on this machine."""
+    from nfe.engine.throughput import measure
+
+    result = measure(_specified(arguments, epochs=1), arguments.batch, arguments.image)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        print(
+            f"{result['images_per_second']:.1f} images/s (median of {result['rounds']} rounds), "
+            f"peak memory {result['peak_memory_bytes'] / 2**20:.0f} MiB, {result['device']}"
+        )
+    return 0
+
+
+def _common_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--architecture", required=True)
+    parser.add_argument("--method", required=True)
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of the method",
+    )
+    parser.add_argument(
+        "--recipe",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="lr, weight_decay, batch_size, …",
+    )
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--threads", default="1")
+
+
+def _suite_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plan", type=Path, required=True, help="the expanded suite")
+    parser.add_argument("--root", type=Path, default=Path(), help="folder of results/, artifacts/")
+    parser.add_argument("--data-root", type=Path)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="nfe-bench", description="A reproducible benchmark of low-cost ensembles."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        text = (handler.__doc__ or "").splitlines()[0]
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(handler=handler)
+        return added
+
+    p = command("train", train)
+    p.add_argument("--dataset", required=True)
+    _common_run_options(p)
+    p.add_argument("--epochs", help="epochs of the whole run")
+    p.add_argument("--seed", default="0")
+    p.add_argument("--output", type=Path, required=True)
+    p.add_argument("--artifacts", type=Path, help="weights and predictions (default: OUTPUT)")
+    p.add_argument("--data-root", type=Path)
+    p.add_argument("--resolution", type=int)
+    p.add_argument("--protocol", default="equal")
+    p.add_argument("--audit", action="store_true", help="evaluate the test split every epoch")
+    p.add_argument("--checkpoint-seconds", type=float, default=300.0)
+
+    p = command("run", run)
+    _suite_options(p)
+    p.add_argument("--run", nargs="+", required=True, metavar="RUN")
+
+    _suite_options(command("latency", latency))
+
+    p = command("tables", tables)
+    _suite_options(p)
+    p.add_argument("--partial", action="store_true", help="leave out runs that are not finished")
+
+    p = command("figure", figure)
+    p.add_argument("name")
+    p.add_argument("--runs", type=Path, required=True, help="runs.csv")
+    p.add_argument("--output", type=Path, required=True)
+
+    p = command("diff", diff)
+    p.add_argument("released", type=Path)
+    p.add_argument("made", type=Path)
+
+    p = command("plan", plan)
+    p.add_argument("--config", type=Path, default=Path("config/quick.yaml"))
+
+    p = command("list", list_names)
+    p.add_argument("what", choices=["methods", "datasets", "architectures", "pruning"])
+    p.add_argument("--json", action="store_true")
+
+    p = command("benchmark", benchmark)
+    _common_run_options(p)
+    p.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--image", type=int, default=32, metavar="PIXELS")
+    p.add_argument("--json", action="store_true")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    arguments = build_parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        return int(arguments.handler(arguments))
+    except InputError as error:
+        print(f"nfe-bench: error: {error}", file=sys.stderr)
+        return 2
+    except DivergenceError as error:
+        print(f"nfe-bench: failed: {error}", file=sys.stderr)
+        return FAILED
+    except Interrupted as error:
+        print(f"nfe-bench: {error}", file=sys.stderr)
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        print("nfe-bench: interrupted", file=sys.stderr)
+        return 130

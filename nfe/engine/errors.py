@@ -16,6 +16,10 @@ class DivergenceError(RuntimeError):
     """The loss or the logits stopped being finite."""
 
 
+class Interrupted(RuntimeError):
+    """The run was asked to stop; its state is saved and the same command continues it."""
+
+
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:
     """Return the error for a name that is not among the allowed ones, nearest name included.
 

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 import signal
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from nfe.engine.batches import Normalizer, TrainingBatches, example
 from nfe.engine.checkpoint import Progress
 from nfe.engine.cost import MacCounter
 from nfe.engine.datasets import Data
-from nfe.engine.errors import DivergenceError, InputError
+from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.method import Context, Method
 from nfe.engine.precision import autocast
 from nfe.engine.progress import epoch_bar
@@ -28,10 +29,6 @@ from nfe.engine.run import Run
 from nfe.engine.seeds import derive, generator, global_stream
 
 _log = logging.getLogger(__name__)
-
-
-class Interrupted(RuntimeError):
-    """The run was asked to stop; its state is saved and the same command continues it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,7 @@ def build_network(run: Run, method: Method, data: Data) -> tuple[nn.Module, int]
     Raises:
         InputError: method, architecture and data do not fit, or a layer collapses.
     """
-    card = run.card
+    card = data.card
     cpu = datasets.Split(data.train.images.cpu(), data.train.labels.cpu())
 
     def examples(per_class: int) -> tuple[Tensor, Tensor]:
@@ -119,12 +116,11 @@ class Trainer:
     """Trains one network; its state can be saved and restored between any two steps."""
 
     def __init__(
-        self, run: Run, data: Data, state: Path, checkpoint_seconds: float, label: str = ""
+        self, run: Run, data: Data, state: Path | None = None, checkpoint_seconds: float = math.inf
     ) -> None:
         self.run = run
         self.data = data
         self.method = run.build_method()
-        self.label = label or run.name
         self._state = state
         self._checkpoint_seconds = checkpoint_seconds
         size = run.recipe.batch_size
@@ -136,7 +132,7 @@ class Trainer:
         device = data.train.images.device
         network, self._build_macs = build_network(run, self.method, data)
         self.network = network.to(device)
-        self.batches = TrainingBatches(run.card, data.train, size, run.seed)
+        self.batches = TrainingBatches(data.card, data.train, size, run.seed)
         self._step_macs = step_macs(run, self.method, self.network, self.batches)
         self.optimizer = make_optimizer(self.method, self.network, run.recipe)
         self.progress = Progress()
@@ -162,12 +158,16 @@ class Trainer:
         )
 
     def _resume(self) -> None:
+        if self._state is None:
+            return
         restored = checkpoint.restore(self._state, self.run.digest, self.network, self.optimizer)
         if restored is not None:
             self.progress = restored
             _log.info("resumed from epoch %d step %d", restored.epoch, restored.step)
 
     def _save(self) -> None:
+        if self._state is None:
+            return
         checkpoint.save(self._state, self.run.digest, self.network, self.optimizer, self.progress)
         self._saved_at = time.monotonic()
 
@@ -177,12 +177,12 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("lr_factor", 1.0)
         self.network.train()
-        title = f"{self.label} epoch {progress.epoch + 1}/{self.run.epochs}"
+        title = f"{self.run.method} s{self.run.seed} epoch {progress.epoch + 1}/{self.run.epochs}"
         total, done = self.batches.per_epoch * size, progress.batch * size
         with epoch_bar(title, total, done) as bar:
             for number, images, labels in self.batches.epoch(progress.epoch, progress.batch):
                 started = time.perf_counter()
-                self._step(images, labels)
+                self.step(images, labels)
                 progress.batch = number + 1
                 progress.seconds += time.perf_counter() - started
                 bar.update(size)
@@ -190,7 +190,12 @@ class Trainer:
                 self._pause(requests)
         self._finish_epoch(rate)
 
-    def _step(self, images: Tensor, labels: Tensor) -> None:
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """Take one optimizer step on a batch of distinct images.
+
+        Raises:
+            DivergenceError: the loss is not finite; the weights stay as they were.
+        """
         progress, run = self.progress, self.run
         # Dropout and the like draw from the global stream, which is set anew at every step.
         torch.manual_seed(derive(run.seed, "step", progress.step))
@@ -199,7 +204,7 @@ class Trainer:
         with autocast(run.precision, images.device):
             loss, logits = self.method.loss(self.network, inputs, targets)
         value = float(loss.detach())
-        if not torch.isfinite(torch.tensor(value)):
+        if not math.isfinite(value):
             raise DivergenceError(
                 f"the loss is {value} in epoch {progress.epoch + 1}, step {progress.step + 1}"
             )
@@ -262,8 +267,8 @@ class Trainer:
 
     def predict(self, split: datasets.Split) -> evaluation.Array:
         """Return the current network's logits of a split (see ``evaluation.predict``)."""
-        return evaluation.predict(self.network, self.run.card, split, self.run.precision)
+        return evaluation.predict(self.network, self.data.card, split, self.run.precision)
 
     def example_image(self) -> Tensor:
         """Return one normalized test image, (1, channels, height, width)."""
-        return Normalizer(self.run.card, self.data.test.images.device)(self.data.test.images[:1])
+        return Normalizer(self.data.card, self.data.test.images.device)(self.data.test.images[:1])

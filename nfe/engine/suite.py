@@ -1,0 +1,224 @@
+"""From a suite's configuration to its list of runs."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nfe.engine.errors import InputError, unknown
+from nfe.engine.files import read_json
+from nfe.engine.run import Run, from_identity, specify
+
+SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "suite.schema.yaml"
+
+# Keys of a suite and of its entries that say which run it is; all others are method settings.
+_RUN_KEYS = (
+    "dataset",
+    "resolution",
+    "architecture",
+    "method",
+    "protocol",
+    "precision",
+    "threads",
+    "epochs",
+    "seeds",
+    "audit",
+    "recipe",
+)
+# Runs that are only there because another run combines them.
+MEMBERS = "members"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run and the groups of the suite that want it."""
+
+    run: Run
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite, expanded.
+
+    Attributes:
+        name: the name of its folders.
+        note: what it is and is not good for.
+        runs: every run once, in the order of the configuration; members behind.
+        runs_per_process: short runs that share one process.
+        checkpoint_seconds: seconds between saved states.
+    """
+
+    name: str
+    note: str
+    runs: tuple[Planned, ...]
+    runs_per_process: int = 1
+    checkpoint_seconds: float = 300.0
+
+    def record(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        runs = [
+            {"name": p.run.name, "groups": list(p.groups), "identity": p.run.identity()}
+            for p in self.runs
+        ]
+        return {
+            "suite": self.name,
+            "note": self.note,
+            "runs_per_process": self.runs_per_process,
+            "checkpoint_seconds": self.checkpoint_seconds,
+            "runs": runs,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits over what the tables depend on: note, runs and groups."""
+        told = {k: self.record()[k] for k in ("suite", "note", "runs")}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+
+    def chunks(self) -> list[list[Run]]:
+        """Return the runs that train, divided over processes; a pure function of the suite."""
+        trained = [p.run for p in self.runs if not p.run.members()]
+        size = self.runs_per_process
+        return [trained[first : first + size] for first in range(0, len(trained), size)]
+
+    def combined(self) -> list[Run]:
+        """Return the runs that combine others."""
+        return [p.run for p in self.runs if p.run.members()]
+
+    def run(self, name: str) -> Run:
+        """Return the run called ``name``.
+
+        Raises:
+            InputError: the suite has no such run.
+        """
+        for planned in self.runs:
+            if planned.run.name == name:
+                return planned.run
+        raise unknown(f"run of suite {self.name}", name, [p.run.name for p in self.runs])
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a suite's YAML file.
+
+    Raises:
+        InputError: the file is missing or is not a YAML mapping.
+    """
+    try:
+        config = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: not a suite: allowed: a mapping with suite, groups and so on")
+    return config
+
+
+def check_config(config: Mapping[str, Any]) -> None:
+    """Check a configuration against the schema.
+
+    Raises:
+        InputError: it does not fit; the message names the first place that does not.
+    """
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(SCHEMA.read_text()))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
+    if error is not None:
+        place = "/".join(str(part) for part in error.absolute_path) or "top level"
+        raise InputError(f"suite configuration, {place}: {error.message}")
+
+
+def expand(config: Mapping[str, Any]) -> Suite:
+    """Return the suite that a configuration describes, every run checked.
+
+    Raises:
+        InputError: the configuration does not fit the schema, a run is not possible, the same
+            run stands twice in a group, or there is no run at all.
+    """
+    check_config(config)
+    defaults = {key: config[key] for key in _RUN_KEYS if key in config}
+    wanted: dict[str, Planned] = {}
+    for group, entries in config["groups"].items():
+        for run in _group_runs(group, entries, defaults):
+            groups = wanted[run.name].groups if run.name in wanted else ()
+            wanted[run.name] = Planned(run, (*groups, group))
+    for planned in list(wanted.values()):
+        for member in planned.run.members():
+            wanted.setdefault(member.name, Planned(member, (MEMBERS,)))
+    return Suite(
+        name=config["suite"],
+        note=config.get("note", ""),
+        runs=tuple(wanted.values()),
+        runs_per_process=config.get("runs_per_process", 1),
+        checkpoint_seconds=config.get("checkpoint_seconds", 300.0),
+    )
+
+
+def _group_runs(
+    group: str, entries: list[Mapping[str, Any]], defaults: Mapping[str, Any]
+) -> list[Run]:
+    runs: dict[str, Run] = {}
+    for number, entry in enumerate(entries, start=1):
+        where = f"group {group!r}, entry {number}"
+        for choice in _product({**defaults, **entry}):
+            try:
+                expanded = list(_seeds(choice))
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+            for run in expanded:
+                if run.name in runs:
+                    raise InputError(f"{where}: {run.name} stands in the group twice")
+                runs[run.name] = run
+    return list(runs.values())
+
+
+def _product(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of the listed values; a recipe's fields may be lists too."""
+    recipe = {("recipe", key): value for key, value in entry.get("recipe", {}).items()}
+    flat = {(key,): value for key, value in entry.items() if key != "recipe"} | recipe
+    axes = [value if isinstance(value, list) else [value] for value in flat.values()]
+    for values in itertools.product(*axes):
+        choice: dict[str, Any] = {"recipe": {}}
+        for path, value in zip(flat, values, strict=True):
+            target = choice["recipe"] if len(path) == 2 else choice
+            target[path[-1]] = value
+        yield choice
+
+
+def _seeds(choice: Mapping[str, Any]) -> Iterator[Run]:
+    known = {key: choice[key] for key in _RUN_KEYS if key in choice}
+    settings = {key: value for key, value in choice.items() if key not in _RUN_KEYS}
+    seeds = known.pop("seeds")
+    name = known.pop("architecture")
+    for seed in range(seeds):
+        yield specify(architecture_name=name, settings=settings, seed=seed, **known)
+
+
+def load_plan(path: Path) -> Suite:
+    """Read a plan that ``Suite.record`` described.
+
+    Raises:
+        InputError: the file is missing, damaged or of another engine.
+    """
+    record = read_json(path)
+    try:
+        runs = tuple(
+            Planned(from_identity(r["identity"]), tuple(r["groups"])) for r in record["runs"]
+        )
+        return Suite(
+            record["suite"],
+            record["note"],
+            runs,
+            record["runs_per_process"],
+            record["checkpoint_seconds"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a plan ({error})") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None

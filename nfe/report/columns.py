@@ -1,0 +1,104 @@
+"""The columns of the tables and how many decimals each one holds.
+
+Tables are compared as text, so a number's format is part of the format of the table.
+"""
+
+SCHEMA_VERSION = 1
+
+# Everything that tells one setting from another; the same for all its seeds.
+SETTING = (
+    "suite",
+    "dataset",
+    "resolution",
+    "subset",
+    "architecture",
+    "method",
+    "members",
+    "exit_stages",
+    "pruning",
+    "sparsity",
+    "grouping",
+    "grouping_ratio",
+    "protocol",
+)
+
+METRICS = ("accuracy", "nll", "ece", "brier", "disagreement")
+COSTS = (
+    "parameters",
+    "nonzero_parameters",
+    "macs_nonzero",
+    "macs_dense",
+    "train_macs",
+)
+MORE_METRICS = (
+    "accuracy_other",
+    "nll_other",
+    "ece_other",
+    "heldout_accuracy",
+    "heldout_nll",
+    "heldout_ece",
+    "heldout_brier",
+)
+
+RUNS = (
+    *SETTING,
+    "seed",
+    "epochs",
+    "status",
+    *METRICS,
+    *COSTS,
+    "latency_ms",
+    "latency_device",
+    "train_seconds",
+    "device",
+    "member_runs",
+    "run",
+    # Further columns, in the order in which they came.
+    "groups",
+    "settings",
+    "precision",
+    "threads",
+    "lr",
+    "weight_decay",
+    "batch_size",
+    "combine",
+    *MORE_METRICS,
+    "member_accuracy",
+    "latency_ms_batch128",
+    "schema",
+)
+
+DECIMALS = {
+    "accuracy": 4,
+    "nll": 6,
+    "ece": 6,
+    "brier": 6,
+    "disagreement": 6,
+    "accuracy_other": 4,
+    "nll_other": 6,
+    "ece_other": 6,
+    "heldout_accuracy": 4,
+    "heldout_nll": 6,
+    "heldout_ece": 6,
+    "heldout_brier": 6,
+    "latency_ms": 3,
+    "latency_ms_batch128": 3,
+    "train_seconds": 1,
+    "member_accuracy": 4,
+}
+
+# What may differ between two equal tables: it depends on the machine and the moment.
+TIMING = ("latency_ms", "latency_ms_batch128", "latency_device", "train_seconds", "device")
+
+
+def text(column: str, value: object) -> str:
+    """Return the cell of ``column``: fixed decimals, lists joined by slashes, empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, (list, tuple)):
+        return "/".join(text(column, part) for part in value)
+    if column in DECIMALS and isinstance(value, (int, float)):
+        return f"{value:.{DECIMALS[column]}f}"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return str(value)

@@ -1,0 +1,278 @@
+"""Finished runs → runs.csv, summary.csv, summary.md, summary.tex."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nfe.engine.errors import InputError
+from nfe.engine.execution import RESULT_FILES
+from nfe.engine.files import read_json, write_bytes, write_csv
+from nfe.engine.latency import network_name
+from nfe.engine.suite import MEMBERS, Planned, Suite
+from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
+from nfe.report.statistics import summarize
+
+Row = dict[str, str]
+
+SUMMARY = (
+    *SETTING,
+    "settings",
+    "epochs",
+    "seeds",
+    "failed",
+    "collapsed",
+    *(f"{m}_{statistic}" for m in METRICS for statistic in ("mean", "std", "ci95")),
+    *COSTS,
+    "latency_ms",
+    "latency_device",
+    "train_seconds_mean",
+    "groups",
+    "schema",
+)
+
+
+def run_rows(suite: Suite, results: Path, partial: bool = False) -> list[Row]:
+    """Return one row per run of the suite, in the suite's order.
+
+    Args:
+        suite: the plan.
+        results: the suite's results folder.
+        partial: leave out runs that are neither finished nor failed, instead of refusing.
+
+    Raises:
+        InputError: a run's results are missing.
+    """
+    rows = []
+    for planned in suite.runs:
+        folder = results / "runs" / planned.run.name
+        if all((folder / name).exists() for name in RESULT_FILES):
+            rows.append(_row(suite, planned, folder, results))
+        elif (folder / "failure.json").exists():
+            failed = {"status": "failed"}
+            rows.append(_cells(_identity(suite, planned) | failed))
+        elif not partial:
+            raise InputError(f"{folder}: the run is not finished; --partial leaves it out")
+    return rows
+
+
+def _identity(suite: Suite, planned: Planned) -> dict[str, Any]:
+    run = planned.run
+    settings = dict(run.settings)
+    return {
+        "suite": suite.name,
+        "dataset": run.dataset,
+        "resolution": run.resolution,
+        "subset": "all",
+        "architecture": run.architecture,
+        "method": run.method,
+        "members": settings.get("members") or settings.get("exits"),
+        "exit_stages": settings.get("exit_stages"),
+        "pruning": settings.get("pruning"),
+        "sparsity": settings.get("sparsity"),
+        "grouping": settings.get("grouping"),
+        "grouping_ratio": settings.get("ratio"),
+        "protocol": run.protocol,
+        "settings": json.dumps(settings, sort_keys=True),
+        "seed": run.seed,
+        "epochs": run.epochs,
+        "member_runs": [m.name for m in run.members()] or None,
+        "run": run.name,
+        "groups": list(planned.groups),
+        "precision": run.precision,
+        "threads": run.threads,
+        "lr": run.recipe.lr,
+        "weight_decay": run.recipe.weight_decay,
+        "batch_size": run.recipe.batch_size,
+        "schema": SCHEMA_VERSION,
+    }
+
+
+def _row(suite: Suite, planned: Planned, folder: Path, results: Path) -> Row:
+    if read_json(folder / "config.json") != planned.run.identity():
+        raise InputError(f"{folder / 'config.json'}: not the run that the suite plans")
+    metrics = read_json(folder / "metrics.json")
+    timing = read_json(folder / "timing.json")
+    kept = ("status", "members", "combine", "member_accuracy", *METRICS, *COSTS, *MORE_METRICS)
+    values = _identity(suite, planned) | {k: metrics[k] for k in kept if k in metrics}
+    values |= {k: timing[k] for k in ("train_seconds", "device")}
+    latency = results / "latency" / f"{network_name(planned.run)}.json"
+    if latency.exists():
+        measured = read_json(latency)
+        values |= {k: measured[k] for k in ("latency_ms", "latency_ms_batch128", "latency_device")}
+    return _cells(values)
+
+
+def _cells(values: dict[str, Any]) -> Row:
+    return {column: text(column, values.get(column)) for column in RUNS}
+
+
+def setting_key(row: Row) -> tuple[str, ...]:
+    """Return what makes two rows seeds of one setting."""
+    # A collapsed run has no members to count; the settings tell it apart all the same.
+    columns = [c for c in SETTING if c != "members"]
+    recipe = ("epochs", "precision", "threads", "lr", "weight_decay", "batch_size")
+    return tuple(row[c] for c in (*columns, "settings", *recipe))
+
+
+def summary_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return one row per setting: mean, standard deviation and 95 % interval over its seeds.
+
+    Runs that are only members of others do not count as seeds.
+    """
+    settings: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row["groups"] != MEMBERS:
+            settings.setdefault(setting_key(row), []).append(row)
+    return [_summary(seeds) for seeds in settings.values()]
+
+
+def _summary(seeds: Sequence[Row]) -> Row:
+    good = [row for row in seeds if row["status"] == "ok"]
+    first = good[0] if good else seeds[0]
+    constant = (*SETTING, "settings", "epochs", *COSTS, "latency_ms", "latency_device", "schema")
+    summary = {column: first[column] for column in constant}
+    summary["seeds"] = str(len(good))
+    summary |= {s: str(sum(r["status"] == s for r in seeds)) for s in ("failed", "collapsed")}
+    groups = dict.fromkeys(group for row in seeds for group in row["groups"].split("/"))
+    summary["groups"] = "/".join(groups)
+    for metric in METRICS:
+        values = [float(row[metric]) for row in good if row[metric]]
+        for statistic, value in summarize(values).items():
+            summary[f"{metric}_{statistic}"] = text(metric, value)
+    seconds = [float(row["train_seconds"]) for row in good]
+    summary["train_seconds_mean"] = text("train_seconds", summarize(seconds)["mean"])
+    return summary
+
+
+_SHOWN = (
+    ("method", "method"),
+    ("members", "M"),
+    ("setting", "setting"),
+    ("seeds", "seeds"),
+    ("accuracy", "accuracy %"),
+    ("nll", "NLL"),
+    ("ece", "ECE"),
+    ("brier", "Brier"),
+    ("disagreement", "disagreement"),
+    ("nonzero_parameters", "non-zero parameters"),
+    ("macs_nonzero", "MACs non-zero"),
+    ("macs_dense", "MACs dense"),
+    ("train_macs", "training MACs"),
+    ("latency_ms", "latency ms"),
+)
+
+
+def _shown(row: Row) -> list[str]:
+    """Return a summary row as a reader wants to see it."""
+    about = {
+        "pruning": row["pruning"] if row["pruning"] != "none" else "",
+        "s": row["sparsity"] if row["pruning"] != "none" else "",
+        "ratio": row["grouping_ratio"],
+        "exits after": row["exit_stages"],
+    }
+    cells = {
+        **row,
+        "setting": ", ".join(f"{k} {v}" for k, v in about.items() if v),
+        **{m: _with_interval(row, m) for m in METRICS},
+    }
+    for column in ("nonzero_parameters", "macs_nonzero", "macs_dense", "train_macs"):
+        cells[column] = _short(row[column])
+    lost = [f"{row[s]} {s}" for s in ("failed", "collapsed") if int(row[s])]
+    cells["seeds"] = ", ".join([row["seeds"], *lost])
+    return [cells[column] for column, _ in _SHOWN]
+
+
+_READER_DECIMALS = {"accuracy": 2, "nll": 4, "ece": 4, "brier": 4, "disagreement": 4}
+
+
+def _with_interval(row: Row, metric: str) -> str:
+    """Return ``mean ± half-width`` (95 % interval; standard deviation under 3 seeds)."""
+    if not row[f"{metric}_mean"]:
+        return "–"
+    decimals = _READER_DECIMALS[metric]
+    mean = f"{float(row[f'{metric}_mean']):.{decimals}f}"
+    for statistic, mark in (("ci95", ""), ("std", " (sd)")):
+        if row[f"{metric}_{statistic}"]:
+            return f"{mean} ± {float(row[f'{metric}_{statistic}']):.{decimals}f}{mark}"
+    return mean
+
+
+def _short(number: str) -> str:
+    if not number:
+        return "–"
+    value = float(number)
+    for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f}"
+
+
+_LEGEND = (
+    "One row a setting. ±: half-width of the Student-t 95 % interval over seeds; sd: standard "
+    "deviation, where there are fewer than 3 seeds. MACs: multiply-adds of one image's ensemble "
+    "prediction; FLOPs = 2 × MACs."
+)
+
+
+def _sections(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    sections: dict[str, list[Row]] = {}
+    for row in rows:
+        device = f", latency on {row['latency_device']}" if row["latency_device"] else ""
+        title = (
+            f"{row['dataset']} {row['resolution']}×{row['resolution']} ({row['subset']}), "
+            f"{row['architecture']}, {row['epochs']} epochs, protocol {row['protocol']}{device}"
+        )
+        sections.setdefault(title, []).append(row)
+    return sections
+
+
+def markdown(suite: Suite, rows: Sequence[Row]) -> str:
+    """Return the summary as Markdown."""
+    lines = [f"# Results of suite {suite.name}", "", suite.note, "", _LEGEND]
+    for title, section in _sections(rows).items():
+        lines += ["", f"## {title}", ""]
+        lines.append("| " + " | ".join(name for _, name in _SHOWN) + " |")
+        lines.append("|" + "---|" * len(_SHOWN))
+        lines += ["| " + " | ".join(_shown(row)) + " |" for row in section]
+    return "\n".join(lines) + "\n"
+
+
+_TEX = {"%": r"\%", "±": r"$\pm$", "–": "--", "×": r"$\times$", "_": r"\_", "&": r"\&", "#": r"\#"}
+
+
+def _tex(cell: str) -> str:
+    return "".join(_TEX.get(character, character) for character in cell)
+
+
+def latex(suite: Suite, rows: Sequence[Row]) -> str:
+    """Return the summary as LaTeX tables (package booktabs)."""
+    lines = [f"% Suite {suite.name}. {suite.note}", f"% {_LEGEND}"]
+    for title, section in _sections(rows).items():
+        lines += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(title)}}}"]
+        lines.append(rf"\begin{{tabular}}{{lll{'r' * (len(_SHOWN) - 3)}}}")
+        lines.append(r"\toprule")
+        lines.append(" & ".join(_tex(name) for _, name in _SHOWN) + r" \\")
+        lines.append(r"\midrule")
+        lines += [" & ".join(map(_tex, _shown(row))) + r" \\" for row in section]
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def write(suite: Suite, results: Path, partial: bool = False) -> None:
+    """Write the suite's tables, and beside them the plan that they were made from.
+
+    Raises:
+        InputError: a run's results are missing.
+    """
+    rows = run_rows(suite, results, partial)
+    summary = summary_rows(rows)
+    write_csv(results / "runs.csv", RUNS, rows)
+    write_csv(results / "summary.csv", SUMMARY, summary)
+    write_bytes(results / "summary.md", markdown(suite, summary).encode())
+    write_bytes(results / "summary.tex", latex(suite, summary).encode())
+    plan = results / f"plan-{suite.digest}.json"
+    for old in results.glob("plan-*.json"):
+        if old != plan:
+            old.unlink()
+    write_bytes(plan, (json.dumps(suite.record(), indent=1) + "\n").encode())

@@ -1,0 +1,53 @@
+# The suite, expanded once: which runs there are and where their files stand.
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from nfe.engine.errors import InputError
+from nfe.engine.execution import RESULT_FILES
+from nfe.engine.files import make_directory, write_json
+from nfe.engine.latency import network_name
+from nfe.engine.suite import expand
+from nfe.report.figures import FORMATS, available
+
+try:
+    SUITE = expand(config)
+    # Jobs read the plan from a file of its own content: it cannot change under a running job.
+    PLAN = Path(".snakemake", "plans", f"{SUITE.name}-{SUITE.digest}.json")
+    if not PLAN.exists():
+        make_directory(PLAN.parent)
+        write_json(PLAN, SUITE.record())
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+ROOT = Path(config.get("output", "."))
+RESULTS = ROOT / "results" / SUITE.name
+DATA_ROOT = f"--data-root {config['data_root']}" if "data_root" in config else ""
+
+
+def run_files(runs):
+    """Return the result files of some runs."""
+    return [RESULTS / "runs" / run.name / name for run in runs for name in RESULT_FILES]
+
+
+def metrics(runs):
+    """Return the file of each run that says it is complete."""
+    return [RESULTS / "runs" / run.name / "metrics.json" for run in runs]
+
+
+RUNS = [planned.run for planned in SUITE.runs]
+LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in RUNS})
+# The plan's digest in the name makes tables follow the configuration, not modification times.
+TABLES = [
+    *(
+        RESULTS / f"{name}"
+        for name in ("runs.csv", "summary.csv", "summary.md", "summary.tex")
+    ),
+    RESULTS / f"plan-{SUITE.digest}.json",
+]
+FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
+FIGURES = [
+    ROOT / "figures" / SUITE.name / f"{name}.{kind}"
+    for name in FIGURE_NAMES
+    for kind in FORMATS
+]

@@ -1,0 +1,45 @@
+# Training, one rule per process: short runs share one. Outputs are flagged update(), so that
+# Snakemake never deletes a finished run because another one of its process is missing.
+for number, chunk in enumerate(SUITE.chunks()):
+
+    rule:
+        name:
+            f"train_{number:03d}"
+        output:
+            update(run_files(chunk)),
+        log:
+            f"logs/{SUITE.name}/train_{number:03d}.log",
+        threads: max(run.threads for run in chunk)
+        params:
+            runs=[run.name for run in chunk],
+        shell:
+            "nfe-bench run --plan {PLAN} --root {ROOT} {DATA_ROOT} --run {params.runs} > {log} 2>&1"
+
+
+for number, run in enumerate(SUITE.combined()):
+
+    rule:
+        name:
+            f"combine_{number:03d}"
+        input:
+            metrics(run.members()),
+        output:
+            update(run_files([run])),
+        log:
+            f"logs/{SUITE.name}/combine_{number:03d}.log",
+        threads: run.threads
+        params:
+            run=run.name,
+        shell:
+            "nfe-bench run --plan {PLAN} --root {ROOT} {DATA_ROOT} --run {params.run} > {log} 2>&1"
+
+
+rule latency:
+    output:
+        update(LATENCIES),
+    log:
+        f"logs/{SUITE.name}/latency.log",
+    # All cores: nothing else may run on the device meanwhile.
+    threads: lambda wildcards: workflow.cores or 1
+    shell:
+        "nfe-bench latency --plan {PLAN} --root {ROOT} {DATA_ROOT} > {log} 2>&1"
