@@ -27,7 +27,7 @@ benchmark: .venv
 	$(BIN)/nfe-bench diff results/quick reproduction/results/quick
 
 test: .venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv
 	$(BIN)/ruff format --check .

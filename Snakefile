@@ -14,10 +14,12 @@ if not workflow.configfiles:
     configfile: "config/quick.yaml"
 
 
+include: "workflow/rules/suite.smk"
+
+
 validate(config, "workflow/schemas/suite.schema.yaml")
 
 
-include: "workflow/rules/suite.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/report.smk"
 
@@ -25,5 +27,7 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
+        run_files(RUNS),
+        LATENCIES,
         TABLES,
         FIGURES,

@@ -123,8 +123,9 @@ def execute(run: Run, place: Place, workplace: Workplace) -> None:
             return
         prepare_process(run.threads)
         make_directory(place.artifacts)
-        write_json(place.output / "config.json", run.identity())
-        failure = place.output / "failure.json"
+        config, failure = place.output / "config.json", place.output / "failure.json"
+        begun = config.exists()
+        write_json(config, run.identity())
         try:
             if run.members():
                 _combine(run, place, workplace)
@@ -133,6 +134,10 @@ def execute(run: Run, place: Place, workplace: Workplace) -> None:
         except CollapseError as error:
             _log.warning("%s: collapsed: %s", run.name, error)
             _write_collapsed(run, place, workplace, str(error))
+        except InputError:
+            if not begun:
+                config.unlink()
+            raise
         except DivergenceError as error:
             write_json(failure, {"status": "failed", "reason": str(error)})
             raise DivergenceError(f"{run.name}: {error}") from None

@@ -69,7 +69,7 @@ class Method(ABC):
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Self:
         """Return the method with ``values`` as settings, converted to the fields' types."""
-        return cls(**parse(cls, values, f"setting of {cls.__name__}"))
+        return cls(**parse(cls, values, "setting of the method"))
 
     def resolved(self, architecture: Architecture) -> Self:
         """Return the method with every default spelled out for ``architecture``.

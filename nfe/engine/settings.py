@@ -17,7 +17,7 @@ def parse(owner: type, values: Mapping[str, Any], kind: str) -> dict[str, Any]:
     Args:
         owner: the dataclass whose fields are the allowed keys.
         values: what a user gave.
-        kind: what to call the keys in an error, for instance ``"setting of nfe"``.
+        kind: what to call the keys in an error, for instance ``"recipe"``.
 
     Raises:
         InputError: a key is no field (the nearest one is named) or a value has another type.

@@ -1,8 +1,8 @@
 # Tables and figures: rebuilt from files in git, no training, no artifacts.
 rule tables:
     input:
-        metrics(RUNS),
-        LATENCIES,
+        finished(RUNS),
+        ancient(LATENCIES),
     output:
         csv=report(
             TABLES[:3],
@@ -15,12 +15,15 @@ rule tables:
         f"logs/{SUITE.name}/tables.log",
     localrule: True
     shell:
-        "nfe-bench tables --plan {PLAN} --root {ROOT} > {log} 2>&1"
+        "{BENCH} tables --plan {PLAN} --root {ROOT} > {log} 2>&1"
 
 
 rule figure:
     input:
-        RESULTS / "runs.csv",
+        # Behind the table, what the table is made from: see finished().
+        runs=ancient(RESULTS / "runs.csv"),
+        plan=ancient(PLANNED),
+        finished=finished(RUNS),
     output:
         report(
             ROOT / "figures" / SUITE.name / "{figure}.png",
@@ -36,4 +39,4 @@ rule figure:
         figure="|".join(FIGURE_NAMES),
     localrule: True
     shell:
-        "nfe-bench figure {wildcards.figure} --runs {input} --output {ROOT}/figures/{SUITE.name} > {log} 2>&1"
+        "{BENCH} figure {wildcards.figure} --runs {input.runs} --output {ROOT}/figures/{SUITE.name} > {log} 2>&1"

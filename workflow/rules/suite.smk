@@ -1,4 +1,6 @@
 # The suite, expanded once: which runs there are and where their files stand.
+import shlex
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -22,6 +24,8 @@ except InputError as error:
 
 ROOT = Path(config.get("output", "."))
 RESULTS = ROOT / "results" / SUITE.name
+# The environment of snakemake itself, whether or not it is activated.
+BENCH = f"{shlex.quote(sys.executable)} -m nfe"
 DATA_ROOT = f"--data-root {config['data_root']}" if "data_root" in config else ""
 
 
@@ -30,20 +34,26 @@ def run_files(runs):
     return [RESULTS / "runs" / run.name / name for run in runs for name in RESULT_FILES]
 
 
-def metrics(runs):
-    """Return the file of each run that says it is complete."""
-    return [RESULTS / "runs" / run.name / "metrics.json" for run in runs]
+def finished(runs):
+    """Return the file of each run that says it is complete.
+
+    ancient(): a file that is there is good, since its folder's name holds what it was made from;
+    in a clone its modification time says nothing. One that is missing is made, and what
+    depends on it is made again.
+    """
+    return [ancient(RESULTS / "runs" / run.name / "metrics.json") for run in runs]
 
 
 RUNS = [planned.run for planned in SUITE.runs]
 LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in RUNS})
 # The plan's digest in the name makes tables follow the configuration, not modification times.
+PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLES = [
     *(
         RESULTS / f"{name}"
         for name in ("runs.csv", "summary.csv", "summary.md", "summary.tex")
     ),
-    RESULTS / f"plan-{SUITE.digest}.json",
+    PLANNED,
 ]
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
 FIGURES = [

@@ -13,7 +13,7 @@ for number, chunk in enumerate(SUITE.chunks()):
         params:
             runs=[run.name for run in chunk],
         shell:
-            "nfe-bench run --plan {PLAN} --root {ROOT} {DATA_ROOT} --run {params.runs} > {log} 2>&1"
+            "{BENCH} run --plan {PLAN} --root {ROOT} {DATA_ROOT} --run {params.runs} > {log} 2>&1"
 
 
 for number, run in enumerate(SUITE.combined()):
@@ -22,7 +22,7 @@ for number, run in enumerate(SUITE.combined()):
         name:
             f"combine_{number:03d}"
         input:
-            metrics(run.members()),
+            finished(run.members()),
         output:
             update(run_files([run])),
         log:
@@ -31,7 +31,7 @@ for number, run in enumerate(SUITE.combined()):
         params:
             run=run.name,
         shell:
-            "nfe-bench run --plan {PLAN} --root {ROOT} {DATA_ROOT} --run {params.run} > {log} 2>&1"
+            "{BENCH} run --plan {PLAN} --root {ROOT} {DATA_ROOT} --run {params.run} > {log} 2>&1"
 
 
 rule latency:
@@ -42,4 +42,4 @@ rule latency:
     # All cores: nothing else may run on the device meanwhile.
     threads: lambda wildcards: workflow.cores or 1
     shell:
-        "nfe-bench latency --plan {PLAN} --root {ROOT} {DATA_ROOT} > {log} 2>&1"
+        "{BENCH} latency --plan {PLAN} --root {ROOT} {DATA_ROOT} > {log} 2>&1"

@@ -1,0 +1,116 @@
+"""Suites: expansion, members, processes, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nfe.engine.errors import InputError
+from nfe.engine.files import write_json
+from nfe.engine.suite import MEMBERS, expand, load_plan, read_config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def config(*entries, **top):
+    base = {
+        "suite": "test",
+        "dataset": "digits",
+        "architecture": "wrn-10-1",
+        "epochs": 2,
+        "seeds": 2,
+        "groups": {"headline": list(entries)},
+    }
+    return {**base, **top}
+
+
+def test_lists_expand_to_their_product():
+    suite = expand(
+        config(
+            {"method": "nfe", "exits": [2, 3], "distillation": [0, 1], "recipe": {"lr": [0.1, 0.2]}}
+        )
+    )
+    assert len(suite.runs) == 2 * 2 * 2 * 2
+    assert len({p.run.name for p in suite.runs}) == 16
+    assert {p.run.recipe.lr for p in suite.runs} == {0.1, 0.2}
+
+
+def test_a_deep_ensemble_brings_its_members_once():
+    suite = expand(config({"method": ["single", "deep_ensemble"]}))
+    single = [p for p in suite.runs if p.run.method == "single"]
+    assert [p.run.seed for p in single] == [0, 1, 2, 3, 4, 5]
+    assert [p.groups for p in single] == [("headline",)] * 2 + [(MEMBERS,)] * 4
+    assert [r.method for r in suite.combined()] == ["deep_ensemble"] * 2
+
+
+def test_a_run_wanted_by_two_groups_is_made_once():
+    entries = [{"method": "nfe", "exits": 2}]
+    suite = expand(config(groups={"headline": entries, "pai": entries}))
+    assert [p.groups for p in suite.runs] == [("headline", "pai")] * 2
+
+
+def test_processes_hold_every_training_run_exactly_once():
+    suite = expand(config({"method": ["single", "deep_ensemble", "nfe"]}, runs_per_process=3))
+    chunks = suite.chunks()
+    names = [run.name for chunk in chunks for run in chunk]
+    assert max(map(len, chunks)) == 3
+    assert sorted(names) == sorted(
+        p.run.name for p in suite.runs if p.run.method != "deep_ensemble"
+    )
+
+
+def test_a_plan_survives_its_file(tmp_path):
+    suite = expand(read_config(ROOT / "config" / "quick.yaml"))
+    write_json(tmp_path / "plan.json", suite.record())
+    again = load_plan(tmp_path / "plan.json")
+    assert again.record() == suite.record()
+    assert again.digest == suite.digest
+
+
+def test_the_digest_follows_runs_but_not_how_they_are_packed():
+    entry = {"method": "single"}
+    assert expand(config(entry)).digest == expand(config(entry, runs_per_process=4)).digest
+    assert expand(config(entry)).digest != expand(config(entry, epochs=3)).digest
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_suite_expands(path):
+    suite = expand(read_config(path))
+    assert suite.name == path.stem
+    if suite.name == "quick":
+        assert len(suite.runs) <= 60
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (config({"method": "nfee"}), "group 'headline', entry 1: unknown method 'nfee'.*'nfe'"),
+        (config({"method": "nfe", "exit": 2}), "unknown setting of the method 'exit'.*'exits'"),
+        (config({"method": "nfe", "sparsity": 1.0, "pruning": "snip"}), "sparsity is 1.0"),
+        (config({"method": "nfe", "exits": 4}), "3 stages"),
+        (config({"method": "single", "dataset": "digit"}), "did you mean 'digits'"),
+        (config({"method": "single"}, {"method": "single"}), "stands in the group twice"),
+        (config({"method": "single"}, groups={}), "groups: .* non-empty"),
+        (config(), "groups/headline: .* non-empty"),
+        (config({"method": "single"}, seeds=0), "seeds: 0 is less than the minimum"),
+        (config({"method": "single"}, seed=0), "'seed' was unexpected"),
+        (config({"method": "single", "seeds": 1.5}), "seeds: 1.5 is not of type 'integer'"),
+    ],
+)
+def test_bad_suites_are_refused_in_one_line(bad, message):
+    with pytest.raises(InputError, match=message) as caught:
+        expand(bad)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_are_no_suites_are_refused(tmp_path):
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("suite: [")
+    with pytest.raises(InputError, match=r"broken\.yaml: not valid YAML") as caught:
+        read_config(broken)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="no such file"):
+        read_config(tmp_path / "absent.yaml")
+    (tmp_path / "plan.json").write_text(json.dumps({"suite": "x"}))
+    with pytest.raises(InputError, match=r"plan\.json: not a plan"):
+        load_plan(tmp_path / "plan.json")
