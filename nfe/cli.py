@@ -154,6 +154,14 @@ def diff(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def tune(arguments: argparse.Namespace) -> int:
+    """Choose each method's recipe from a finished tuning suite, on held-out images."""
+    from nfe.report.tuning import write
+
+    write(arguments.runs, arguments.output)
+    return 0
+
+
 def plan(arguments: argparse.Namespace) -> int:
     """Print what a suite would run."""
     from nfe.engine.suite import expand, read_config
@@ -274,6 +282,10 @@ def build_parser() -> argparse.ArgumentParser:
     p = command("diff", diff)
     p.add_argument("released", type=Path)
     p.add_argument("made", type=Path)
+
+    p = command("tune", tune)
+    p.add_argument("--runs", type=Path, required=True, help="runs.csv of the tuning suite")
+    p.add_argument("--output", type=Path, required=True, help="the YAML file to write")
 
     p = command("plan", plan)
     p.add_argument("--config", type=Path, default=Path("config/quick.yaml"))

@@ -12,6 +12,7 @@ import yaml
 
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
+from nfe.engine.method import method_class
 from nfe.engine.run import Run, from_identity, specify
 
 SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "suite.schema.yaml"
@@ -143,9 +144,10 @@ def expand(config: Mapping[str, Any]) -> Suite:
     """
     check_config(config)
     defaults = {key: config[key] for key in _RUN_KEYS if key in config}
+    tuned = read_config(Path(config["tuned"])) if "tuned" in config else {}
     wanted: dict[str, Planned] = {}
     for group, entries in config["groups"].items():
-        for run in _group_runs(group, entries, defaults):
+        for run in _group_runs(group, entries, defaults, tuned):
             groups = wanted[run.name].groups if run.name in wanted else ()
             wanted[run.name] = Planned(run, (*groups, group))
     for planned in list(wanted.values()):
@@ -161,14 +163,17 @@ def expand(config: Mapping[str, Any]) -> Suite:
 
 
 def _group_runs(
-    group: str, entries: list[Mapping[str, Any]], defaults: Mapping[str, Any]
+    group: str,
+    entries: list[Mapping[str, Any]],
+    defaults: Mapping[str, Any],
+    tuned: Mapping[str, Any],
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"group {group!r}, entry {number}"
         for choice in _product({**defaults, **entry}):
             try:
-                expanded = list(_seeds(choice))
+                expanded = list(_seeds(choice, tuned))
             except InputError as error:
                 raise InputError(f"{where}: {error}") from None
             for run in expanded:
@@ -191,11 +196,16 @@ def _product(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield choice
 
 
-def _seeds(choice: Mapping[str, Any]) -> Iterator[Run]:
+def _seeds(choice: Mapping[str, Any], tuned: Mapping[str, Any]) -> Iterator[Run]:
     known = {key: choice[key] for key in _RUN_KEYS if key in choice}
     settings = {key: value for key, value in choice.items() if key not in _RUN_KEYS}
     seeds = known.pop("seeds")
-    name = known.pop("architecture")
+    name, recipe = known.pop("architecture"), known.pop("recipe")
+    # An ensemble of separate runs shares their recipe, or it could not share the runs.
+    learner = method_class(known["method"]).member_method or known["method"]
+    if known.get("protocol", "equal") == "equal":
+        recipe = {**tuned.get(learner, {}), **recipe}
+    known["recipe"] = recipe
     for seed in range(seeds):
         yield specify(architecture_name=name, settings=settings, seed=seed, **known)
 
