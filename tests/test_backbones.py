@@ -99,13 +99,13 @@ def test_the_stem_follows_resolution_and_name() -> None:
 
 
 class Halved(Structure):
-    """Half the width, and twice the plain groups in every 3×3 convolution of the stages."""
+    """Half the width, and twice the plain groups in the stages, shortcuts left out."""
 
     def width(self, stage: int, plain: int, groups: int = 1) -> int:
         return plain // 2
 
-    def groups(self, stage: int, inputs: int, kernel: int, plain: int) -> int:
-        return 2 * plain if kernel == 3 and stage else plain
+    def groups(self, stage: int, inputs: int, plain: int, shortcut: bool) -> int:
+        return 2 * plain if stage and not shortcut else plain
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -113,19 +113,16 @@ def test_structure_reaches_every_convolution(name: str) -> None:
     size = {"channels": 3, "classes": 5, "resolution": 32}
     plain = architecture(name).build(**size)
     halved = architecture(name).build(**size, structure=Halved())
-    pairs = [
-        (a, b)
-        for a, b in zip(plain.modules(), halved.modules(), strict=True)
-        if isinstance(a, nn.Conv2d)
-    ]
-    for index, (a, b) in enumerate(pairs):
-        assert b.out_channels == a.out_channels // 2
-        assert b.groups == a.groups * (2 if index and a.kernel_size == (3, 3) else 1)
+    for (layer, a), b in zip(plain.named_modules(), halved.modules(), strict=True):
+        if isinstance(a, nn.Conv2d):
+            once = layer.startswith("stem") or "shortcut" in layer
+            assert b.out_channels == a.out_channels // 2
+            assert b.groups == a.groups * (1 if once else 2)
     assert halved(torch.randn(2, 3, 32, 32)).shape == (2, 5)
 
 
 class Thirds(Structure):
-    def groups(self, stage: int, inputs: int, kernel: int, plain: int) -> int:
+    def groups(self, stage: int, inputs: int, plain: int, shortcut: bool) -> int:
         return 3
 
 

@@ -59,6 +59,10 @@ class Context:
             structure=structure or Structure(),
         )
 
+    def image(self) -> Tensor:
+        """Return a blank image (1, channels, resolution, resolution), to see shapes with."""
+        return torch.zeros(1, self.channels, self.resolution, self.resolution)
+
 
 class Method(ABC):
     """Base of every method. Subclasses are frozen dataclasses: their fields are the settings.

@@ -22,9 +22,10 @@ class _Shortcut(nn.Sequential):
     """Nothing where the shape stays, else a 1×1 convolution and a norm."""
 
     def __init__(self, conv: Conv, inputs: int, outputs: int, stride: int) -> None:
-        changes = stride != 1 or inputs != outputs
-        layers = [conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs)] if changes else []
-        super().__init__(*layers)
+        super().__init__()
+        if stride != 1 or inputs != outputs:
+            self.append(conv(inputs, outputs, 1, stride, shortcut=True))
+            self.append(nn.BatchNorm2d(outputs))
 
 
 class BasicBlock(nn.Module):

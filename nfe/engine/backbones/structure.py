@@ -20,15 +20,23 @@ class Structure:
         """
         return plain
 
-    def groups(self, stage: int, inputs: int, kernel: int, plain: int) -> int:
+    def groups(self, stage: int, inputs: int, plain: int, shortcut: bool) -> int:
         """Return the group count of a convolution with ``inputs`` channels (as restructured).
 
-        ``plain`` is its group count in the plain backbone.
+        ``plain`` is its group count in the plain backbone; ``shortcut`` tells the 1×1
+        convolutions beside a residual block.
         """
         return plain
 
     def conv(
-        self, stage: int, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+        self,
+        stage: int,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        shortcut: bool = False,
     ) -> nn.Conv2d:
         """Return a convolution of ``stage`` without bias, padded to keep the size.
 
@@ -39,11 +47,12 @@ class Structure:
             kernel: kernel side.
             stride: stride.
             groups: group count in the plain backbone.
+            shortcut: whether it stands beside a residual block.
 
         Raises:
             InputError: the group count does not divide the channels.
         """
-        used = self.groups(stage, inputs, kernel, groups)
+        used = self.groups(stage, inputs, groups, shortcut)
         if used < 1 or inputs % used or outputs % used:
             raise InputError(
                 f"groups is {used} in a convolution of stage {stage} with {inputs} input and "

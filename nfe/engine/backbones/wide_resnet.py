@@ -26,7 +26,7 @@ class WideBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.conv2 = conv(outputs, outputs, 3)
         changes = stride != 1 or inputs != outputs
-        self.shortcut = conv(inputs, outputs, 1, stride) if changes else None
+        self.shortcut = conv(inputs, outputs, 1, stride, shortcut=True) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, inputs, h, w) to (batch, outputs, h / stride, w / stride)."""
