@@ -30,8 +30,8 @@ def _executed_macs(packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) ->
     # PyTorch's formula for the weights' gradient forgets that a convolution can be grouped.
     # Each gradient takes as many multiply-adds as the forward pass.
     grad_out, x, weight, transposed, wanted = (args[i] for i in (0, 1, 2, 7, 10))
-    forward: int = (x if transposed else grad_out).numel() * weight[0].numel()
-    return forward * sum(wanted[:2])
+    forward = (x if transposed else grad_out).numel() * weight[0].numel()
+    return int(forward * sum(wanted[:2]))
 
 
 class MacCounter(TorchDispatchMode):
