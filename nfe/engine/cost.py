@@ -24,10 +24,21 @@ _WEIGHT_ARGUMENT = {
 }
 
 
+def _executed_macs(packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> int:
+    if packet is not _aten.convolution_backward:
+        return int(flop_registry[packet](*args, **kwargs, out_val=out) // 2)
+    # PyTorch's formula for the weights' gradient forgets that a convolution can be grouped.
+    # Each gradient takes as many multiply-adds as the forward pass.
+    grad_out, x, weight, transposed, wanted = (args[i] for i in (0, 1, 2, 7, 10))
+    forward = (x if transposed else grad_out).numel() * weight[0].numel()
+    return int(forward * sum(wanted[:2]))
+
+
 class MacCounter(TorchDispatchMode):
     """Counts multiply-adds (MACs; FLOPs = 2 × MACs) of everything that runs inside.
 
-    PyTorch's own FLOP formulas give the executed MACs of each operator. In a convolution or
+    PyTorch's own FLOP formulas give the executed MACs of each operator (but of grouped
+    convolutions' gradients, which they get wrong). In a convolution or
     a matrix product every weight takes part in equally many MACs, so those on non-zero
     weights are the executed ones times the weight's density.
 
@@ -48,7 +59,7 @@ class MacCounter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         packet = func._overloadpacket
         if packet in flop_registry:
-            macs = flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
+            macs = _executed_macs(packet, args, kwargs or {}, out)
             self.executed += macs
             if packet in _WEIGHT_ARGUMENT:
                 weight: Tensor = args[_WEIGHT_ARGUMENT[packet]]

@@ -6,7 +6,7 @@ CIFAR-100.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,12 @@ def _cosine(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-SCHEDULES = {"constant-linear": _constant_linear, "cosine": _cosine}
+def _step(progress: float, milestones: Sequence[float], decay: float) -> float:
+    return float(decay ** sum(progress >= milestone for milestone in milestones))
+
+
+SMOOTH = {"constant-linear": _constant_linear, "cosine": _cosine}
+SCHEDULES = (*SMOOTH, "step")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Recipe:
         nesterov: Nesterov's form of momentum.
         weight_decay: L2 coefficient in PyTorch's convention.
         schedule: a name in ``SCHEDULES``: factor of ``lr`` by share of the run gone.
+        milestones: for ``step``: the shares of the run at which the factor is multiplied.
+        decay: for ``step``: what it is multiplied by.
         warmup: epochs over which the factor rises linearly from near 0 to 1.
     """
 
@@ -48,9 +55,12 @@ class Recipe:
     nesterov: bool = True
     weight_decay: float = 5e-4
     schedule: str = "constant-linear"
+    milestones: tuple[float, ...] = ()
+    decay: float | None = None
     warmup: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}: allowed: whole numbers from 1")
         if not 0 < self.lr < math.inf:
@@ -65,6 +75,23 @@ class Recipe:
             raise InputError(f"warmup is {self.warmup}: allowed: whole numbers from 0")
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        marks = list(self.milestones)
+        if self.schedule != "step" and (marks or self.decay is not None):
+            raise InputError(
+                f"milestones {marks} and decay {self.decay} with schedule {self.schedule!r}: "
+                f"allowed: only with schedule 'step'"
+            )
+        if self.schedule != "step":
+            return
+        if not marks or marks != sorted(set(marks)) or not all(0 < mark < 1 for mark in marks):
+            raise InputError(
+                f"milestones is {marks}: allowed: ascending shares of the run between 0 and 1"
+            )
+        if self.decay is None or not 0 < self.decay < 1:
+            raise InputError(f"decay is {self.decay}: allowed: numbers between 0 and 1")
 
     def with_changes(self, changes: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with some fields changed.
@@ -77,4 +104,9 @@ class Recipe:
     def learning_rate(self, epoch: int, epochs: int) -> float:
         """Return the learning rate of ``epoch`` (from 0) in a run of ``epochs``."""
         warm = min(1.0, (epoch + 1) / (self.warmup + 1))
-        return self.lr * warm * SCHEDULES[self.schedule](epoch / epochs)
+        return self.lr * warm * self._factor(epoch / epochs)
+
+    def _factor(self, progress: float) -> float:
+        if self.decay is not None:
+            return _step(progress, self.milestones, self.decay)
+        return SMOOTH[self.schedule](progress)

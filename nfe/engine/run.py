@@ -67,7 +67,8 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """Return the identity as JSON values, in a fixed order."""
-        return {"engine": ENGINE, **dataclasses.asdict(self)}
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {"engine": ENGINE, **values}
 
     @property
     def digest(self) -> str:

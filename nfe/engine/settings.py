@@ -1,6 +1,7 @@
 """Settings are the fields of a frozen dataclass; this reads them from text or YAML values."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -85,3 +86,26 @@ def _describe(kind: Any) -> str:
         return f"{_describe(arguments[0])}s separated by '/'"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names[kind]
+
+
+def check_whole(name: str, value: int, least: int = 1, most: int | None = None) -> None:
+    """Check that a setting is a whole number in a range.
+
+    Raises:
+        InputError: it is not.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        bounds = f"from {least}" + ("" if most is None else f" to {most}")
+        raise InputError(f"{name} is {value!r}: allowed: whole numbers {bounds}")
+
+
+def check_number(name: str, value: float, *, above: float, below: float = math.inf) -> None:
+    """Check that a setting is a number strictly between two bounds.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not above < value < below:
+        bounds = f"above {above:g}" + ("" if below == math.inf else f" and below {below:g}")
+        raise InputError(f"{name} is {value!r}: allowed: numbers {bounds}")

@@ -1,0 +1,158 @@
+"""BatchEnsemble (Wen et al., ICLR 2020): shared weights, a rank-one factor per member."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from nfe.engine.backbones import Architecture, Backbone
+from nfe.engine.errors import InputError
+from nfe.engine.layers import replace_layers
+from nfe.engine.method import Context, Method
+from nfe.engine.recipe import Recipe
+from nfe.engine.settings import check_number, check_whole
+
+
+class RankOne(nn.Module):
+    """A convolution or linear layer with the weight W ∘ (s_m r_mᵀ) for member m (eq. 1).
+
+    Computed as layer(x ∘ r_m) ∘ s_m. The rows come member by member, equally many for each.
+
+    Attributes:
+        layer: the shared layer, without bias.
+        r: (members, inputs), the factors on the inputs.
+        s: (members, outputs), the factors on the outputs.
+        bias: (members, outputs), where the layer had a bias.
+    """
+
+    def __init__(self, layer: nn.Conv2d | nn.Linear, members: int, init: float) -> None:
+        super().__init__()
+        outputs, inputs = layer.weight.shape[:2]
+        if isinstance(layer, nn.Conv2d):
+            inputs = layer.in_channels
+        self.r = nn.Parameter(_factors((members, inputs), init))
+        self.s = nn.Parameter(_factors((members, outputs), init))
+        bias = layer.bias
+        self.bias = None if bias is None else nn.Parameter(bias.detach().repeat(members, 1))
+        layer.register_parameter("bias", None)
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map rows (members × n, inputs, …) to (members × n, outputs, …)."""
+        y: Tensor = self.layer(x * _by_row(self.r, x)) * _by_row(self.s, x)
+        return y if self.bias is None else y + _by_row(self.bias, x)
+
+
+def _by_row(factors: Tensor, rows: Tensor) -> Tensor:
+    """Return each row's factors, shaped to multiply (rows, features) or (rows, channels, h, w)."""
+    each = factors.repeat_interleave(len(rows) // len(factors), dim=0)
+    return each.reshape(*each.shape, *[1] * (rows.dim() - 2))
+
+
+def _factors(shape: tuple[int, int], init: float) -> Tensor:
+    """Draw N(1, |init|) where ``init`` is negative, else +1 with probability ``init``, or −1."""
+    if init < 0:
+        return torch.normal(1.0, -init, shape)
+    return torch.where(torch.rand(shape) < init, 1.0, -1.0)
+
+
+class SharedWeights(nn.Module):
+    """A backbone whose layers are ``RankOne``; norms are shared.
+
+    In training mode it takes rows, member by member; in evaluation mode it repeats the images
+    over the members.
+    """
+
+    def __init__(self, backbone: Backbone, members: int, init: float) -> None:
+        super().__init__()
+        replace_layers(
+            backbone, (nn.Conv2d, nn.Linear), lambda _, layer: RankOne(layer, members, init)
+        )
+        self.backbone = backbone
+        self.members = members
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits: (rows, 1, classes) in training, (batch, members, classes) else."""
+        if self.training:
+            alone: Tensor = self.backbone(x).unsqueeze(1)
+            return alone
+        rows = self.backbone(x.repeat(self.members, 1, 1, 1))
+        logits: Tensor = rows.unflatten(0, (self.members, -1)).transpose(0, 1)
+        return logits
+
+
+@dataclass(frozen=True)
+class BatchEnsemble(Method):
+    """One set of weights; members differ by the factors r and s of every layer.
+
+    Attributes:
+        members: number of members M.
+        repetition: how often each image of the batch is used per step (default: M, every
+            member sees every image); the rows of a step, ``repetition`` × the batch size, are
+            divided evenly over the members.
+        init: below 0: r and s are drawn from N(1, |init|); above: +1 with probability
+            ``init``, else −1.
+        fast_gradient: factor of the gradient of r, s and the biases.
+    """
+
+    published: ClassVar = {
+        "batch_size": 128,
+        "epochs": 250,
+        "weight_decay": 6e-4,
+        "schedule": "step",
+        "milestones": (0.4, 0.8, 0.9),
+        "decay": 0.2,
+        "warmup": 1,
+    }
+
+    members: int = 3
+    repetition: int | None = None
+    init: float = -0.5
+    fast_gradient: float = 0.5
+
+    def resolved(self, architecture: Architecture) -> Self:
+        """Check the settings and spell out the repetition."""
+        check_whole("members", self.members)
+        repetition = self.members if self.repetition is None else self.repetition
+        check_whole("repetition", repetition, 1, self.members)
+        if not (self.init < 0 or 0 < self.init <= 1):
+            raise InputError(f"init is {self.init}: allowed: numbers below 0, or (0, 1]")
+        check_number("fast_gradient", self.fast_gradient, above=0)
+        return dataclasses.replace(self, repetition=repetition)
+
+    def network(self, context: Context) -> nn.Module:
+        """Return the backbone with a rank-one factor per member in every layer."""
+        return SharedWeights(context.backbone(), self.members, self.init)
+
+    def training_batch(
+        self, images: Tensor, labels: Tensor, draws: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return the images ``repetition`` times over, member by member.
+
+        Raises:
+            InputError: the rows cannot be divided evenly over the members.
+        """
+        repetition = self.repetition or self.members
+        if (rows := repetition * len(labels)) % self.members:
+            raise InputError(
+                f"repetition is {repetition} with {len(labels)} images a batch and "
+                f"{self.members} members: allowed: a product that {self.members} divides, "
+                f"{rows} does not"
+            )
+        return images.repeat(repetition, 1, 1, 1), labels.repeat(repetition)
+
+    def parameter_groups(self, network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+        """Return slow weights and norms, and apart r, s and biases: slower, without decay.
+
+        Without decay, SGD with momentum is linear in the gradient, so that a factor of the
+        learning rate is the same factor of the gradient.
+        """
+        rank_ones = [layer for layer in network.modules() if isinstance(layer, RankOne)]
+        fast = [p for layer in rank_ones for p in layer.parameters(recurse=False)]
+        known = set(fast)
+        return [
+            {"params": [p for p in network.parameters() if p not in known]},
+            {"params": fast, "lr_factor": self.fast_gradient, "weight_decay": 0.0},
+        ]

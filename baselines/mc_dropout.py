@@ -1,0 +1,107 @@
+"""MC dropout (Gal & Ghahramani, ICML 2016): dropout stays on, members are draws of its masks."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nfe.engine.backbones import Architecture, Backbone
+from nfe.engine.layers import replace_layers
+from nfe.engine.method import Context, Method
+from nfe.engine.seeds import generator
+from nfe.engine.settings import check_number, check_whole
+
+
+class MemberDropout(nn.Module):
+    """Dropout: fresh masks in training; in evaluation one fixed mask per member.
+
+    A member's mask is the same for all images, so that a prediction depends neither on the
+    other images of the batch nor on when it is made.
+
+    Attributes:
+        rate: probability of dropping a feature.
+        members: number of masks.
+        seed: seed of the masks.
+        name: the stream of this layer's masks.
+    """
+
+    def __init__(self, rate: float, members: int, seed: int, name: str) -> None:
+        super().__init__()
+        self.rate = rate
+        self.members = members
+        self.seed = seed
+        self.name = name
+
+    def masks(self, shape: torch.Size, device: torch.device) -> Tensor:
+        """Return (members, 1, *shape): 0 where dropped, else 1 / (1 − rate)."""
+        draws = generator(device, self.seed, "mc_dropout", self.name)
+        kept = torch.rand((self.members, 1, *shape), generator=draws, device=device) >= self.rate
+        return kept / (1 - self.rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop features; in evaluation the rows are (members × batch), member by member."""
+        if self.training:
+            return F.dropout(x, self.rate)
+        masks = self.masks(x.shape[1:], x.device).to(x.dtype)
+        rows: Tensor = x.unflatten(0, (self.members, -1)) * masks
+        return rows.flatten(0, 1)
+
+
+class Sampled(nn.Module):
+    """A backbone with dropout in front of every weight layer but the stem."""
+
+    def __init__(self, backbone: Backbone, rate: float, members: int, seed: int) -> None:
+        super().__init__()
+
+        def dropped(name: str, layer: nn.Module) -> nn.Module:
+            return nn.Sequential(MemberDropout(rate, members, seed, name), layer)
+
+        replace_layers(backbone.stages, (nn.Conv2d, nn.Linear), dropped)
+        replace_layers(backbone.head, nn.Linear, dropped)
+        self.backbone = backbone
+        self.members = members
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits: (batch, 1, classes) in training, (batch, members, classes) else."""
+        if self.training:
+            alone: Tensor = self.backbone(x).unsqueeze(1)
+            return alone
+        rows = self.backbone(x.repeat(self.members, 1, 1, 1))
+        logits: Tensor = rows.unflatten(0, (self.members, -1)).transpose(0, 1)
+        return logits
+
+
+@dataclass(frozen=True)
+class McDropout(Method):
+    """One network trained with dropout; M draws of the masks are the members.
+
+    Attributes:
+        members: number of draws M.
+        rate: probability of dropping a feature.
+    """
+
+    published: ClassVar = {
+        "batch_size": 128,
+        "epochs": 200,
+        "lr": 0.05,
+        "weight_decay": 6e-4,
+        "schedule": "step",
+        "milestones": (0.3, 0.6, 0.8),
+        "decay": 0.2,
+        "warmup": 1,
+    }
+
+    members: int = 3
+    rate: float = 0.1
+
+    def resolved(self, architecture: Architecture) -> Self:
+        """Check the settings."""
+        check_whole("members", self.members)
+        check_number("rate", self.rate, above=0, below=1)
+        return self
+
+    def network(self, context: Context) -> nn.Module:
+        """Return the backbone with dropout."""
+        return Sampled(context.backbone(), self.rate, self.members, context.seed)

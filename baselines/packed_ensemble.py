@@ -1,0 +1,116 @@
+"""Packed-Ensembles (Laurent et al., ICLR 2023): narrow members side by side as groups."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from nfe.engine.backbones import Architecture, Structure
+from nfe.engine.layers import replace_layers
+from nfe.engine.method import Context, Method
+from nfe.engine.settings import check_number, check_whole
+
+# A convolution's groups within each member are merged while a group has fewer channels.
+LEAST_CHANNELS = 64
+
+
+@dataclass(frozen=True)
+class Packed(Structure):
+    """Every width α times the plain one, every convolution of the stages in groups.
+
+    Widths are rounded up to the next multiple of the group count.
+
+    Attributes:
+        members: M.
+        alpha: width factor α.
+        gamma: groups within a member γ.
+    """
+
+    members: int
+    alpha: float
+    gamma: int
+
+    def width(self, stage: int, plain: int, groups: int = 1) -> int:
+        """Return α × the plain width, rounded up to a multiple of M · γ · the plain groups."""
+        unit = self.members * self.gamma * groups
+        return math.ceil(self.alpha * plain / unit - 1e-9) * unit
+
+    def groups(self, stage: int, inputs: int, plain: int, shortcut: bool) -> int:
+        """Return M · γ · the plain groups; γ falls to the next divisor while groups are small."""
+        if stage == 0:
+            return plain
+        divisors = [d for d in range(self.gamma, 0, -1) if self.gamma % d == 0]
+        counts = [self.members * gamma * plain for gamma in divisors]
+        return next((n for n in counts if inputs // n >= LEAST_CHANNELS), counts[-1])
+
+
+class PackedLinear(nn.Module):
+    """M linear layers side by side, each on its member's share of the features."""
+
+    def __init__(self, features: int, outputs: int, members: int) -> None:
+        super().__init__()
+        layers = [nn.Linear(features // members, outputs // members) for _ in range(members)]
+        self.weight = nn.Parameter(torch.stack([layer.weight.detach() for layer in layers]))
+        self.bias = nn.Parameter(torch.zeros(members, outputs // members))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, features) to (batch, outputs), members one after another."""
+        members = x.unflatten(1, (len(self.weight), -1))
+        y: Tensor = torch.einsum("bmi,moi->bmo", members, self.weight) + self.bias
+        return y.flatten(1)
+
+
+class PackedNetwork(nn.Module):
+    """A packed backbone whose outputs are M × classes logits."""
+
+    def __init__(self, backbone: nn.Module, members: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.members = members
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (batch, members, classes)."""
+        logits: Tensor = self.backbone(x).unflatten(1, (self.members, -1))
+        return logits
+
+
+@dataclass(frozen=True)
+class PackedEnsemble(Method):
+    """M members of α/M of the width, packed into one network of grouped convolutions.
+
+    Attributes:
+        members: number of members M.
+        alpha: width factor α.
+        gamma: groups within a member γ.
+    """
+
+    published: ClassVar = {
+        "batch_size": 128,
+        "epochs": 200,
+        "schedule": "step",
+        "milestones": (0.3, 0.6, 0.8),
+        "decay": 0.2,
+    }
+
+    members: int = 3
+    alpha: float = 2.0
+    gamma: int = 2
+
+    def resolved(self, architecture: Architecture) -> Self:
+        """Check the settings."""
+        check_whole("members", self.members)
+        check_whole("gamma", self.gamma)
+        check_number("alpha", self.alpha, above=0)
+        return self
+
+    def network(self, context: Context) -> nn.Module:
+        """Return the packed backbone."""
+        structure = Packed(self.members, self.alpha, self.gamma)
+        backbone = context.backbone(classes=self.members * context.classes, structure=structure)
+        replace_layers(backbone.head, nn.Linear, self._packed)
+        return PackedNetwork(backbone, self.members)
+
+    def _packed(self, _: str, layer: nn.Linear) -> nn.Module:
+        return PackedLinear(layer.in_features, layer.out_features, self.members)

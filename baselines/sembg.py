@@ -1,0 +1,96 @@
+"""SEMBG (Lee & Lee, arXiv 2408.02307): branches of grouped convolutions at one network's cost."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from nfe.distillation import fission_loss
+from nfe.engine.backbones import Architecture, Structure
+from nfe.engine.branching import Branches, check_stages
+from nfe.engine.errors import InputError
+from nfe.engine.method import Context, Method
+from nfe.engine.settings import check_number, check_whole
+
+
+@dataclass(frozen=True)
+class BranchStructure(Structure):
+    """Widths and groups of the shared first stage and of one branch.
+
+    Stage 1 has the largest width not above C that all branches' group counts divide; in a
+    branch of g groups, of N, a width of C becomes int(C · √g / g / √N) · g, which keeps g
+    times the channels a group at 1/N of the weights. Shortcuts stay ungrouped, the stem plain.
+
+    Attributes:
+        mine: the branch's group count g.
+        all_groups: the group counts of all branches.
+    """
+
+    mine: int
+    all_groups: tuple[int, ...]
+
+    def width(self, stage: int, plain: int, groups: int = 1) -> int:
+        """Return the width, a multiple of ResNeXt's own groups where there are any.
+
+        Raises:
+            InputError: no width is left.
+        """
+        if stage == 0:
+            return plain
+        # Only a stage's output meets the branches' groups, not a bottleneck's inner width.
+        unit = math.prod(self.all_groups) if groups == 1 else groups
+        target = float(plain)
+        if stage > 1:
+            unit = self.mine * groups
+            target = plain * math.sqrt(self.mine / len(self.all_groups))
+        # √g / g / √N in floating point can fall below a whole number that it equals.
+        if (width := int(target / unit + 1e-9) * unit) > 0:
+            return width
+        raise InputError(
+            f"groups is {list(self.all_groups)}: stage {stage} has {plain} channels, fewer than "
+            f"its group count {unit}: allowed: smaller counts, or a wider architecture"
+        )
+
+    def groups(self, stage: int, inputs: int, plain: int, shortcut: bool) -> int:
+        """Return g times the plain group count inside the branch's blocks."""
+        return plain * self.mine if stage > 1 and not shortcut else plain
+
+
+@dataclass(frozen=True)
+class Sembg(Method):
+    """N branches after stage 1, distilled from their mean.
+
+    Attributes:
+        groups: group count of each branch's convolutions; their number is N.
+        distillation: coefficient of the distillation term.
+        temperature: T of the distillation term.
+    """
+
+    combine: ClassVar = "logits"
+    published: ClassVar = {"batch_size": 128, "epochs": 200}
+
+    groups: tuple[int, ...] = (1, 2, 3)
+    distillation: float = 1.0
+    temperature: float = 3.0
+
+    def resolved(self, architecture: Architecture) -> Self:
+        """Check the settings."""
+        check_stages(architecture)
+        check_whole("number of groups", len(self.groups))
+        for count in self.groups:
+            check_whole("groups", count)
+        if not 0 <= self.distillation < math.inf:
+            raise InputError(f"distillation is {self.distillation}: allowed: numbers from 0")
+        check_number("temperature", self.temperature, above=0)
+        return self
+
+    def network(self, context: Context) -> nn.Module:
+        """Return the branches on the shared stem and stage 1."""
+        structures = [BranchStructure(g, self.groups) for g in self.groups]
+        return Branches([context.backbone(structure=s) for s in structures], shared=1)
+
+    def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Σ_k CE_k + distillation × Σ_k T² · KL(ensemble ‖ branch k)."""
+        logits: Tensor = network(inputs)
+        return fission_loss(logits, targets, self.temperature, self.distillation), logits

@@ -1,0 +1,21 @@
+"""Every rival learns: a short run on real digits, from specification to metrics."""
+
+from pathlib import Path
+
+import pytest
+from rivals import RIVALS
+
+from nfe.engine.execution import Place, Workplace, execute
+from nfe.engine.files import read_json
+from nfe.engine.run import specify
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_digits(name: str, tmp_path: Path) -> None:
+    run = specify(dataset="digits", architecture_name="wrn-10-1", method=name, epochs=8)
+    execute(run, Place(tmp_path, tmp_path, tmp_path, tmp_path), Workplace())
+    metrics = read_json(tmp_path / "metrics.json")
+    assert metrics["accuracy"] > 75
+    if metrics["combine"] == "probabilities":
+        # Jensen: the mean of probabilities is at least as good as the members, on average.
+        assert metrics["nll"] <= sum(metrics["member_nll"]) / metrics["members"] + 1e-9
