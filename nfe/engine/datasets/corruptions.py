@@ -27,7 +27,7 @@ from nfe.engine.seeds import global_stream
 # Part of the identity of every corrupted set: raised whenever the images change on purpose.
 VERSION = 1
 SEVERITIES = 5
-_CHUNK = 500
+_CHUNK = 200
 
 
 def _shot_noise(images: Tensor, photons: float) -> Tensor:
@@ -75,7 +75,8 @@ def corrupt(images: Tensor, kind: str, severity: int) -> Tensor:
     Noise is drawn from PyTorch's global stream.
     """
     operation, strengths = CORRUPTIONS[kind]
-    return operation(images, strengths[severity - 1])
+    # A float: with a whole number torchvision multiplies in uint8, which wraps around.
+    return operation(images, float(strengths[severity - 1]))
 
 
 def folder(card: Card, root: Path | None) -> Path:
