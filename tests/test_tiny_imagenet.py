@@ -515,10 +515,11 @@ def test_the_real_images(tmp_path: Path) -> None:
     prepared(Path(str(SOURCE)), tmp_path)
     for resolution in (64, 32):
         card = datasets.card("tiny-imagenet", resolution)
-        began = time.perf_counter()
+        # Processor time: what others do on the machine is not what is tested.
+        began = time.process_time()
         data = datasets.load(card, tmp_path)
         copies = [split.images.clone() for split in (data.train, data.heldout, data.test)]
-        assert time.perf_counter() - began < 2
+        assert time.process_time() - began < 2
         assert [len(images) for images in copies] == [95_000, 5_000, 10_000]
         for split, each in ((data.train, 475), (data.heldout, 25), (data.test, 50)):
             assert torch.bincount(split.labels).tolist() == [each] * 200

@@ -30,6 +30,12 @@ SEVERITIES = 5
 _CHUNK = 200
 
 
+def _gaussian_noise(images: Tensor, sigma: float) -> Tensor:
+    # In float: on uint8 torchvision cuts the noise to whole numbers, which makes it weaker.
+    noisy: Tensor = F.gaussian_noise(images / 255, 0.0, sigma)
+    return (noisy * 255).round().byte()
+
+
 def _shot_noise(images: Tensor, photons: float) -> Tensor:
     counts = torch.poisson(images.float() * (photons / 255))
     return (counts * (255 / photons)).clamp(0, 255).round().byte()
@@ -44,16 +50,13 @@ def _gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 def _pixelate(images: Tensor, share: float) -> Tensor:
     side = images.shape[-1]
     coarse = F.resize(images, [int(side * share)] * 2, antialias=True)
-    blocks: Tensor = F.resize(coarse, [side, side], InterpolationMode.NEAREST)
+    blocks: Tensor = F.resize(coarse, [side, side], InterpolationMode.NEAREST_EXACT)
     return blocks
 
 
 # Operation on images (n, channels, height, width) uint8, and its strength at severity 1 … 5.
 CORRUPTIONS: dict[str, tuple[Callable[[Tensor, float], Tensor], tuple[float, ...]]] = {
-    "gaussian_noise": (
-        lambda x, sigma: F.gaussian_noise(x, 0.0, sigma),
-        (0.04, 0.08, 0.12, 0.15, 0.18),
-    ),
+    "gaussian_noise": (_gaussian_noise, (0.04, 0.08, 0.12, 0.15, 0.18)),
     "shot_noise": (_shot_noise, (250, 100, 50, 30, 15)),
     "gaussian_blur": (_gaussian_blur, (0.5, 0.75, 1, 1.25, 1.5)),
     "brightness": (F.adjust_brightness, (1.3, 1.6, 2, 2.5, 3)),

@@ -55,7 +55,7 @@ class Writer:
         with open(self.scratch / f"{name}.npy", "wb") as file:
             file.write(header.getvalue())
             for chunk in chunks:
-                content = np.ascontiguousarray(chunk, dtype).data.cast("B")
+                content = chunk.astype(dtype, copy=False).tobytes()
                 digest.update(content)
                 file.write(content)
             file.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ def open_source(
         verify(path, archive)
         (folder / below / archive.filename).symlink_to(path.resolve())
     yield _Source(folder, read)
+    shutil.rmtree(folder)
 
 
 def verify(path: Path, archive: Archive) -> None:
