@@ -77,7 +77,8 @@ def _check(key: str, name: str, value: int | None, least: int, most: int) -> Non
 
 def whole(card: Card) -> Card:
     """Return the card of the whole data set that ``card`` describes a part of."""
-    return next(c for c in dataset(card.name).cards if c.resolution == card.resolution)
+    classes = next(c.classes for c in dataset(card.name).cards if c.resolution == card.resolution)
+    return dataclasses.replace(card, classes=classes, images_per_class=None)
 
 
 def load(card: Card, root: Path | None = None) -> Data:
