@@ -464,6 +464,12 @@ def test_an_interrupted_prepare_leaves_nothing_in_the_way(
     assert start("check", "tiny-imagenet", "--root", tmp_path).wait(60) == 0
 
 
+def test_preparing_needs_no_pytorch() -> None:
+    """Every worker process would pay for it with some 300 MiB."""
+    code = "import sys, nfe.data_cli, nfe.engine.datasets.prepare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_two_prepares_at_once_make_it_once(
     start: Callable[..., subprocess.Popen[str]], top: Path, tmp_path: Path
 ) -> None:

@@ -1,12 +1,9 @@
 """Test images under eight corruptions at five severities, made by torchvision.
 
-The kinds and, where torchvision's operation has the same parameter, the constants are those of
+Kinds and, where torchvision's operation has the same parameter, strengths are those of
 Tiny-ImageNet-C (Hendrycks & Dietterich, ICLR 2019); brightness and saturation scale as
-torchvision does. It is not that benchmark: figures on the two do not compare.
-
-Why torchvision: it is maintained, here already, and the same on every machine of one kind. The
-reference scripts need ImageMagick and libraries' long-removed functions, and the packages made of
-them carry OpenCV, scikit-image or Lightning for a handful of operations.
+torchvision does. It is not that benchmark: figures on the two do not compare. torchvision is
+maintained and here already; the packages made of the reference scripts are neither.
 """
 
 import math
