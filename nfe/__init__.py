@@ -1,5 +1,17 @@
 """Network Fission Ensembles and the benchmark that they stand in."""
 
-from nfe.network import FissionNetwork, fission
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nfe.network import FissionNetwork, fission
 
 __all__ = ["FissionNetwork", "fission"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the command line and its worker processes often need no PyTorch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from nfe import network
+
+    return getattr(network, name)

@@ -6,13 +6,9 @@ model.safetensors and predictions.npz. metrics.json is written last: where it st
 is complete.
 """
 
-import contextlib
 import datetime
-import fcntl
 import logging
-import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +17,10 @@ import numpy as np
 import torch
 
 from nfe.engine import checkpoint, cost, datasets, evaluation
-from nfe.engine.datasets import Data
+from nfe.engine.datasets import Card, Data
 from nfe.engine.environment import environment
 from nfe.engine.errors import CollapseError, DivergenceError, InputError
-from nfe.engine.files import make_directory, read_json, write_csv, write_json, write_npz
+from nfe.engine.files import alone, make_directory, read_json, write_csv, write_json, write_npz
 from nfe.engine.precision import default_device, prepare_process
 from nfe.engine.run import Run
 from nfe.engine.training import Trainer
@@ -47,13 +43,13 @@ class Workplace:
     device: torch.device = field(default_factory=default_device)
     data_root: Path | None = None
     checkpoint_seconds: float = 300.0
-    _data: dict[str, Data] = field(default_factory=dict)
+    _data: dict[Card, Data] = field(default_factory=dict)
 
     def data(self, run: Run) -> Data:
         """Return the run's data on the device, loaded once."""
-        if run.data_hash not in self._data:
-            self._data = {run.data_hash: datasets.load(run.card, self.data_root).to(self.device)}
-        return self._data[run.data_hash]
+        if run.card not in self._data:
+            self._data = {run.card: datasets.load(run.card, self.data_root).to(self.device)}
+        return self._data[run.card]
 
 
 @dataclass(frozen=True)
@@ -94,21 +90,6 @@ def is_complete(run: Run, output: Path) -> bool:
     return all((output / name).exists() for name in RESULT_FILES)
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder; a second process waits here until the first is done."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.info("%s: another process is on this run; waiting for it", folder)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def execute(run: Run, place: Place, workplace: Workplace) -> None:
     """Make the run, or what is missing of it; nothing happens where it is complete.
 
@@ -117,7 +98,7 @@ def execute(run: Run, place: Place, workplace: Workplace) -> None:
         DivergenceError: loss or logits are not finite; failure.json says where.
     """
     make_directory(place.output)
-    with _alone(place.output):
+    with alone(place.output):
         if is_complete(run, place.output):
             _log.info("%s: complete", run.name)
             return
@@ -192,7 +173,7 @@ def _predictions(member: Run, at: Place, workplace: Workplace) -> dict[str, Any]
     path = at.artifacts / "predictions.npz"
     if not path.exists():
         _log.warning("%s: predictions are not at hand; the run is made again", member.name)
-        with _alone(at.output):
+        with alone(at.output):
             make_directory(at.artifacts)
             _train(member, at, workplace)
     with np.load(path, allow_pickle=False) as stored:

@@ -1,16 +1,21 @@
 """Files that are either whole or absent."""
 
+import contextlib
 import csv
+import fcntl
 import io
 import json
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nfe.engine.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -74,3 +79,18 @@ def make_directory(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"{path}: cannot write there ({error.strerror})") from None
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder; a second process waits here until the first is done."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _log.info("%s: another process works on this; waiting for it", folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

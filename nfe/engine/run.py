@@ -29,7 +29,10 @@ class Run:
     Attributes:
         dataset: data set name.
         resolution: image side in pixels.
-        data_hash: content hash of the data set variant.
+        num_classes: how many classes, the first ones of the data set.
+        images_per_class: how many training images of each class, held-out ones included; None
+            for all.
+        data_hash: content hash of the whole data set.
         architecture: backbone name.
         method: registered method name.
         settings: the method's settings, defaults spelled out.
@@ -44,6 +47,8 @@ class Run:
 
     dataset: str
     resolution: int
+    num_classes: int
+    images_per_class: int | None
     data_hash: str
     architecture: str
     method: str
@@ -59,7 +64,17 @@ class Run:
     @property
     def card(self) -> datasets.Card:
         """The data set's facts."""
-        return datasets.card(self.dataset, self.resolution)
+        return datasets.card(self.dataset, self.resolution, self.num_classes, self.images_per_class)
+
+    @property
+    def subset(self) -> str:
+        """The part of the data set that is used, in words: ``all`` or, say, ``20-classes``."""
+        words = []
+        if self.num_classes != datasets.whole(self.card).classes:
+            words.append(f"{self.num_classes}-classes")
+        if self.images_per_class is not None:
+            words.append(f"{self.images_per_class}-per-class")
+        return "-".join(words) or "all"
 
     def build_method(self) -> Method:
         """Return the method object that the settings describe."""
@@ -79,7 +94,9 @@ class Run:
     @property
     def name(self) -> str:
         """A readable folder name that ends in a short hash of the identity."""
-        words = [f"{self.dataset}{self.resolution}", self.architecture, self.method]
+        words = [f"{self.dataset}{self.resolution}"]
+        words += [self.subset] if self.subset != "all" else []
+        words += [self.architecture, self.method]
         words += [f"{key}={_readable(value)}" for key, value in self._telling().items()]
         words += [self.protocol] if self.protocol != "equal" else []
         words += ["audit"] if self.audit else []
@@ -133,6 +150,8 @@ def specify(
     epochs: int | str | None = None,
     seed: int | str = 0,
     resolution: int | None = None,
+    num_classes: int | str | None = None,
+    images_per_class: int | str | None = None,
     settings: Mapping[str, Any] | None = None,
     protocol: str = "equal",
     recipe: Mapping[str, Any] | None = None,
@@ -149,7 +168,12 @@ def specify(
         InputError: a name is unknown, a value is not allowed, or method and architecture do
             not fit.
     """
-    card = datasets.card(dataset, resolution)
+    card = datasets.card(
+        dataset,
+        resolution,
+        None if num_classes is None else _whole("num_classes", num_classes, 2),
+        None if images_per_class is None else _whole("images_per_class", images_per_class, 1),
+    )
     backbone = architecture(architecture_name)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
@@ -164,6 +188,8 @@ def specify(
     return Run(
         dataset=card.name,
         resolution=card.resolution,
+        num_classes=card.classes,
+        images_per_class=card.images_per_class,
         data_hash=card.content_hash,
         architecture=backbone.name,
         method=method,

@@ -1,13 +1,24 @@
-"""What a data set is to the engine: a card of facts and three splits of uint8 images."""
+"""What a data set is to the engine: a card of facts and three splits of uint8 images.
+
+Nothing here imports PyTorch, so that preparing images needs neither its time nor its memory.
+"""
+
+from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -18,13 +29,15 @@ class Card:
         name: the name used in configurations.
         resolution: side of the square images, in pixels.
         channels: 1 or 3.
-        classes: number of classes.
+        classes: number of classes; a subset has the first ones.
         mean: per-channel mean of the training split, on a scale of 0 to 1.
         std: per-channel standard deviation of the training split, on the same scale.
         padding: pixels of black added to each side before the random crop.
         flip: whether horizontal flips are a valid augmentation.
         batch_size: distinct images per batch unless a configuration says otherwise.
-        content_hash: SHA-256 that the data must have.
+        content_hash: what the data must have, whole: a subset keeps the hash of its data set.
+        images_per_class: training images, held-out ones included, that a subset takes of each
+            class; None for all.
     """
 
     name: str
@@ -37,6 +50,7 @@ class Card:
     flip: bool
     batch_size: int
     content_hash: str
+    images_per_class: int | None = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +63,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def to(self, device: torch.device) -> "Split":
+    def to(self, device: torch.device) -> Split:
         """Return the split on ``device``."""
         return Split(self.images.to(device), self.labels.to(device))
+
+    def where(self, chosen: Tensor) -> Split:
+        """Return the images for which the mask (n,) holds, in their order."""
+        if bool(chosen.all()):
+            return self
+        return Split(self.images[chosen], self.labels[chosen])
 
 
 @dataclass(frozen=True)
@@ -63,19 +83,58 @@ class Data:
     heldout: Split
     test: Split
 
-    def to(self, device: torch.device) -> "Data":
+    def to(self, device: torch.device) -> Data:
         """Return the data on ``device``."""
         splits = (split.to(device) for split in (self.train, self.heldout, self.test))
         return Data(self.card, *splits)
 
 
+class Source(Protocol):
+    """A data set's official files, opened: two splits, ``train`` and ``test``, in a fixed order."""
+
+    def labels(self, split: str) -> Array:
+        """Return the labels (n,) of an official split."""
+
+    def images(self, split: str, indices: Array) -> Iterator[Array]:
+        """Yield the images of an official split in chunks (k, channels, height, width) uint8."""
+
+    def verify(self) -> None:
+        """Raise InputError if the images read so far, taken together, are not the official ones."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file that the data set's authors publish, with its checksum."""
+
+    url: str
+    md5: str
+
+    @property
+    def filename(self) -> str:
+        """The name under which it is published."""
+        return self.url.rpartition("/")[2]
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """A data set by name: its cards by resolution (the default one first), and its loader."""
+    """A data set by name.
+
+    Attributes:
+        name: the name used in configurations.
+        cards: the variants by resolution, the default one first.
+        images_per_class: the most training images that any class has, held-out ones included.
+        load: returns the three splits of the whole data set.
+        archives: the published files; none where a package ships the images.
+        open: opens the official files at a path for one variant, with a scratch folder to
+            unpack into; None where there is nothing to prepare.
+    """
 
     name: str
     cards: tuple[Card, ...]
+    images_per_class: int
     load: Callable[[Card, Path | None], Data]
+    archives: tuple[Archive, ...] = ()
+    open: Callable[[Card, Path, Path], AbstractContextManager[Source]] | None = None
 
 
 def content_hash(*splits: Split) -> str:

@@ -8,7 +8,6 @@ training images the task saturates.
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nfe.engine.datasets.base import Card, Data, Dataset, Split, content_hash
 from nfe.engine.errors import InputError
@@ -33,6 +32,7 @@ def load(card: Card, root: Path | None) -> Data:
     Raises:
         InputError: the installed scikit-learn yields other images or another split.
     """
+    import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -50,4 +50,4 @@ def load(card: Card, root: Path | None) -> Data:
     return Data(card, *splits)
 
 
-DIGITS = Dataset("digits", (CARD,), load)
+DIGITS = Dataset("digits", (CARD,), images_per_class=61, load=load)
