@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture, Backbone
+from nfe.engine.backbones import Architecture, Backbone, Structure
 from nfe.engine.errors import unknown
 from nfe.engine.recipe import Recipe
 from nfe.engine.settings import parse
@@ -38,8 +38,16 @@ class Context:
     seed: int
     example: Callable[[int], tuple[Tensor, Tensor]]
 
-    def backbone(self, *, channels: int | None = None, classes: int | None = None) -> Backbone:
-        """Return a freshly initialized backbone, on request with other inputs or outputs.
+    def backbone(
+        self,
+        *,
+        channels: int | None = None,
+        classes: int | None = None,
+        structure: Structure | None = None,
+    ) -> Backbone:
+        """Return a freshly initialized backbone.
+
+        On request with other inputs or outputs, or with other widths and groups.
 
         The run's initialization stream is in force, so the first backbone that a method
         builds starts from the same weights whatever the method.
@@ -48,6 +56,7 @@ class Context:
             channels=channels or self.channels,
             classes=classes or self.classes,
             resolution=self.resolution,
+            structure=structure or Structure(),
         )
 
 

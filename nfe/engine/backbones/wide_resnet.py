@@ -3,24 +3,30 @@
 The stride stands in the first convolution of a block, as in the original.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nfe.engine.backbones.initialization import kaiming_normal_fan_out
 from nfe.engine.backbones.registry import Backbone
+from nfe.engine.backbones.structure import Structure
+
+Conv = Callable[..., nn.Conv2d]
 
 
 class WideBlock(nn.Module):
     """BN–ReLU–conv–BN–ReLU–conv plus a shortcut, a 1×1 convolution where the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, conv: Conv, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(inputs)
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.conv1 = conv(inputs, outputs, 3, stride)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.conv2 = conv(outputs, outputs, 3)
         changes = stride != 1 or inputs != outputs
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if changes else None
+        self.shortcut = conv(inputs, outputs, 1, stride) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, inputs, h, w) to (batch, outputs, h / stride, w / stride)."""
@@ -31,13 +37,13 @@ class WideBlock(nn.Module):
         return out + identity
 
 
-def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    first = WideBlock(inputs, outputs, stride)
-    return nn.Sequential(first, *(WideBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
+def _stage(conv: Conv, inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    first = WideBlock(conv, inputs, outputs, stride)
+    return nn.Sequential(first, *(WideBlock(conv, outputs, outputs, 1) for _ in range(blocks - 1)))
 
 
 def wide_resnet(
-    depth: int, width: int, *, channels: int, classes: int, resolution: int
+    depth: int, width: int, *, channels: int, classes: int, resolution: int, structure: Structure
 ) -> Backbone:
     """Return WRN-depth-width: three stages of (depth − 4) / 6 blocks, widths 16, 32, 64 × width.
 
@@ -45,11 +51,12 @@ def wide_resnet(
     part of every backbone's signature; this one is the same at every resolution.
     """
     blocks = (depth - 4) // 6
-    widths = [16 * width, 32 * width, 64 * width]
-    stem = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+    plain = [16, 16 * width, 32 * width, 64 * width]
+    widths = [structure.width(stage, c) for stage, c in enumerate(plain)]
+    stem = structure.conv(0, channels, widths[0], 3)
     stages: list[nn.Module] = [
-        _stage(inputs, outputs, blocks, stride)
-        for inputs, outputs, stride in zip([16, *widths], widths, [1, 2, 2], strict=False)
+        _stage(partial(structure.conv, stage), widths[stage - 1], widths[stage], blocks, stride)
+        for stage, stride in enumerate([1, 2, 2], start=1)
     ]
     head = nn.Sequential(
         nn.BatchNorm2d(widths[-1]),
