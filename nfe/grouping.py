@@ -8,6 +8,7 @@ than single weights, and the 2:4 pattern of sparse tensor cores, are choices bes
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -110,22 +111,31 @@ def counts(survivors: int, share: Sequence[float]) -> list[int]:
     return whole
 
 
+def lowest(values: Tensor, count: int) -> Tensor:
+    """Return a bool mask of exactly the ``count`` lowest of a vector; ties by index."""
+    if count == 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    threshold = values.kthvalue(count).values
+    mask = values < threshold
+    ties = (values == threshold).nonzero().flatten()
+    mask[ties[: count - int(mask.sum())]] = True
+    return mask
+
+
 def units(shape: Sequence[int], granularity: str, conv_groups: int = 1) -> Tensor:
     """Return the number of the unit that each weight belongs to.
 
-    Units go to paths as a whole: single weights, kernels (one input channel of one filter),
-    input channels, or output filters. In a depthwise convolution all three are its channels.
+    Units go to paths as a whole: kernels (one input channel of one filter), input channels, or
+    output filters. In a depthwise convolution all three are its channels.
 
     Args:
         shape: (outputs, inputs per group, …) of a convolution's or linear layer's weight.
-        granularity: ``"weight"``, ``"kernel"``, ``"input_channel"`` or ``"output_filter"``.
+        granularity: ``"kernel"``, ``"input_channel"`` or ``"output_filter"``.
         conv_groups: groups of a convolution.
 
     Returns:
         int64 of that shape, counting from 0.
     """
-    if granularity == "weight":
-        return torch.arange(math.prod(shape)).view(*shape)
     outputs, inputs = shape[:2]
     row, column = torch.arange(outputs)[:, None], torch.arange(inputs)[None, :]
     number = {
@@ -158,19 +168,22 @@ def split(
     Returns:
         A uint8 tensor of the mask's shape: the path's number, or 0 where pruned.
     """
-    number = units(mask.shape, "weight") if unit is None else unit
-    number, kept = number.flatten(), mask.flatten().cpu()
-    total = int(number.max()) + 1
-    uniform = torch.rand(total, generator=draws, dtype=torch.float64)
-    survives = torch.zeros(total, dtype=torch.bool)
-    survives[number[kept]] = True
-    survivors = survives.nonzero().flatten()
-    order = survivors[torch.argsort(uniform[survivors], stable=True)]
-    owner = torch.full((total,), PRUNED, dtype=torch.uint8)
-    for path, part in zip(paths, order.split(counts(len(order), share)), strict=True):
-        owner[part] = path
-    group = torch.where(kept, owner[number], PRUNED)
-    return group.view(mask.shape).to(mask.device, torch.uint8)
+    kept = mask.flatten().cpu()
+    survives = kept if unit is None else _any_of_unit(kept, unit.flatten())
+    uniform = torch.rand(len(survives), generator=draws, dtype=torch.float64)
+    uniform.masked_fill_(~survives, 2)
+    owner = torch.full(survives.shape, paths[-1], dtype=torch.uint8)
+    cuts = list(accumulate(counts(int(survives.sum()), share)))
+    for path, cut in reversed(list(zip(paths[:-1], cuts[:-1], strict=True))):
+        owner.masked_fill_(lowest(uniform, cut), path)
+    group = owner if unit is None else owner[unit.flatten()]
+    return group.masked_fill_(~kept, PRUNED).view(mask.shape).to(mask.device)
+
+
+def _any_of_unit(kept: Tensor, unit: Tensor) -> Tensor:
+    survives = torch.zeros(int(unit.max()) + 1, dtype=torch.bool)
+    survives[unit[kept]] = True
+    return survives
 
 
 def split_together(
@@ -178,17 +191,23 @@ def split_together(
     paths: Sequence[int],
     share: Sequence[float],
     draws: torch.Generator,
-    unit: Sequence[Tensor],
+    unit: Sequence[Tensor | None],
 ) -> list[Tensor]:
     """Divide the survivors of several tensors as if they were one; see ``split``."""
-    numbers, used = [], 0
-    for own in unit:
-        numbers.append(own.flatten() + used)
-        used = int(numbers[-1].max()) + 1
     joined = torch.cat([mask.flatten() for mask in masks])
-    group = split(joined, paths, share, draws, torch.cat(numbers))
+    group = split(joined, paths, share, draws, _joined(unit))
     parts = group.split([mask.numel() for mask in masks])
     return [part.view(mask.shape) for part, mask in zip(parts, masks, strict=True)]
+
+
+def _joined(unit: Sequence[Tensor | None]) -> Tensor | None:
+    numbers, used = [], 0
+    for own in unit:
+        if own is None:
+            return None
+        numbers.append(own.flatten() + used)
+        used = int(numbers[-1].max()) + 1
+    return torch.cat(numbers)
 
 
 def fits_two_of_four(shape: Sequence[int]) -> bool:
@@ -265,7 +284,7 @@ class Plan:
         """
         share = shares(paths, self.ratio)
         if self.grouping == "stage" and masks:
-            unit = [units(m.shape, self.granularity, conv_groups[n]) for n, m in masks.items()]
+            unit = [self._units(m, conv_groups[n]) for n, m in masks.items()]
             draws = generator("cpu", self.seed, "grouping", section)
             parts = split_together(list(masks.values()), paths, share, draws, unit)
         else:
@@ -281,8 +300,12 @@ class Plan:
         draws = generator("cpu", self.seed, "grouping", name)
         if self.granularity == "2:4" and len(paths) == 2 and fits_two_of_four(mask.shape):
             return split_two_of_four(mask, paths, draws)
-        granularity = "weight" if self.granularity == "2:4" else self.granularity
-        return split(mask, paths, share, draws, units(mask.shape, granularity, groups))
+        return split(mask, paths, share, draws, self._units(mask, groups))
+
+    def _units(self, mask: Tensor, groups: int) -> Tensor | None:
+        if self.granularity in ("weight", "2:4"):
+            return None
+        return units(mask.shape, self.granularity, groups)
 
 
 def _check_alive(layer: str, group: Tensor, paths: Sequence[int]) -> None:

@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 
 from nfe.engine.errors import CollapseError, InputError, unknown
 from nfe.engine.seeds import generator
-from nfe.grouping import counts
+from nfe.grouping import counts, lowest
 
 Example = tuple[Tensor, Tensor]
 Scores = dict[str, Tensor]
@@ -241,19 +241,9 @@ def keep_highest(
         flat = torch.cat([scores[n].flatten() for n in names])
         if bool(torch.isnan(flat).any()):
             raise InputError("a pruning score is NaN")
-        parts = _highest(flat, kept).split([scores[n].numel() for n in names])
+        parts = lowest(-flat, kept).split([scores[n].numel() for n in names])
         masks |= {n: part.view(scores[n].shape) for n, part in zip(names, parts, strict=True)}
     return masks
-
-
-def _highest(flat: Tensor, kept: int) -> Tensor:
-    mask = torch.zeros_like(flat, dtype=torch.bool)
-    if kept > 0:
-        threshold = flat.kthvalue(flat.numel() - kept + 1).values
-        mask = flat > threshold
-        ties = (flat == threshold).nonzero().flatten()
-        mask[ties[: kept - int(mask.sum())]] = True
-    return mask
 
 
 # --- What others call ----------------------------------------------------------------------
