@@ -1,6 +1,5 @@
 """ONNX export of a network's ensemble prediction."""
 
-import copy
 import importlib.util
 from pathlib import Path
 
@@ -10,6 +9,9 @@ from torch import Tensor, nn
 from nfe.engine.errors import InputError
 from nfe.engine.files import write_bytes
 from nfe.network import FissionNetwork
+
+# The largest message that protobuf writes, in bytes.
+_LARGEST = 2**31 - 1
 
 
 class _Ensemble(nn.Module):
@@ -32,11 +34,17 @@ def export_onnx(network: FissionNetwork, path: Path, image: Tensor) -> None:
         image: one image, (1, channels, h, w): its shape is fixed in the file.
 
     Raises:
-        InputError: the packages onnx and onnxscript are not installed.
+        InputError: the packages onnx and onnxscript are not installed, or the paths' weights
+            together exceed what one ONNX file can hold.
     """
     if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript")):
         raise InputError("ONNX export needs two more packages: pip install onnx onnxscript")
-    ensemble = _Ensemble(copy.deepcopy(network)).eval().cpu()
+    ensemble = _Ensemble(network.materialized()).eval().cpu()
+    size = sum(p.numel() * p.element_size() for p in ensemble.parameters())
+    if size >= _LARGEST:
+        raise InputError(
+            f"{path}: {size} bytes of weights, an ONNX file holds {_LARGEST}: use fewer exits"
+        )
     # Two images: a batch of one would be taken for a constant.
     images = image.cpu().expand(2, -1, -1, -1).contiguous()
     program = torch.onnx.export(

@@ -9,7 +9,7 @@ for a path.
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from nfe import layers as kinds
 from nfe import pruning as pruners
 from nfe.engine.backbones import Backbone
 from nfe.staging import check_example, staged
+
+Part = TypeVar("Part", bound=nn.Module)
 
 
 class SplitWeight(nn.Module):
@@ -91,8 +93,8 @@ def _copy_sharing(part: nn.Module, splits: dict[nn.Parameter, SplitWeight], path
     return mine
 
 
-def _stand_alone(part: nn.Module) -> nn.Module:
-    """Return a copy of one path's part with ordinary weights of its own."""
+def _stand_alone(part: Part) -> Part:
+    """Return a copy of a part whose layers have ordinary weights of their own."""
     found = [m._share[0] for m in part.modules() if isinstance(m, _OnePath)]
     mine = copy.deepcopy(part, {id(split): split for split in found})
     for layer in mine.modules():
@@ -177,6 +179,16 @@ class FissionNetwork(nn.Module):
     def ensemble(self, x: Tensor) -> Tensor:
         """Map images to the ensemble's logits (batch, classes): the mean over exits."""
         return cast(Tensor, self(x)).mean(dim=1)
+
+    def materialized(self) -> "FissionNetwork":
+        """Return a copy in which every path has ordinary weights, zeros included, of its own.
+
+        For tools that take the network apart, such as exporters: the same logits, but the
+        size of all paths; trained further, it is no longer one network's weights.
+        """
+        dense = _stand_alone(self)
+        dense.weights = nn.ModuleDict()
+        return dense
 
     def members(self) -> list[Backbone]:
         """Return the N exits as ordinary stand-alone networks, exit 1 first.
