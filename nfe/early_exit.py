@@ -31,24 +31,23 @@ def predict(network: FissionNetwork, x: Tensor, threshold: float) -> tuple[Tenso
         The logits (batch, classes) where each image stopped: the mean over exits 1 to k; and
         k (batch,).
     """
-    logits = torch.empty(0)
-    exits = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-    open_, trunk, done, total = torch.arange(len(x), device=x.device), network.stem(x), 0, None
+    rows = torch.arange(len(x), device=x.device)
+    total = x.new_zeros(len(x), 1)
+    trunk, done = network.stem(x), 0
+    answered, logits, exits = [], [], torch.zeros_like(rows)
     for path in range(1, network.exits + 1):
         trunk = network.along(network.exits, trunk, done, network.leaves(path))
         done = network.leaves(path)
-        own = network.branch(path, trunk)
-        total = own if total is None else total + own
-        mean = total / path
-        if path == 1:
-            logits = torch.empty_like(mean)
-        sure = mean.softmax(-1).amax(-1) >= threshold
+        total = total + network.branch(path, trunk)
+        sure = (total / path).softmax(dim=-1).amax(dim=-1) >= threshold
         stop = sure | (path == network.exits)
-        logits[open_[stop]], exits[open_[stop]] = mean[stop], path
-        open_, trunk, total = open_[~stop], trunk[~stop], total[~stop]
-        if len(open_) == 0:
+        answered.append(rows[stop])
+        logits.append(total[stop] / path)
+        exits[rows[stop]] = path
+        rows, trunk, total = rows[~stop], trunk[~stop], total[~stop]
+        if len(rows) == 0:
             break
-    return logits, exits
+    return torch.cat(logits)[torch.cat(answered).argsort()], exits
 
 
 @torch.no_grad()
