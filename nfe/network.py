@@ -273,12 +273,30 @@ def fission(
     pruned, hidden = kinds.pruned_layers(network, whole), kinds.head_layers(network, whole)
     masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
     masks |= pruners.everything(hidden)
+    return divided(network, masks, leave, plan)
+
+
+def divided(
+    network: Backbone, masks: Mapping[str, Tensor], exit_stages: Sequence[int], plan: groups.Plan
+) -> FissionNetwork:
+    """Return a network's surviving weights divided over paths: ``fission`` after pruning.
+
+    Args:
+        network: stem, stages and head; its weights become the fissioned network's.
+        masks: bool, the surviving weights of each layer to divide, by name. Layers that are
+            not named are copied for every path.
+        exit_stages: after which stage each exit's path but the final one leaves the trunk.
+        plan: how the weights are divided.
+
+    Raises:
+        CollapseError: a layer would be left without a weight on some path.
+    """
     assigned: dict[str, Tensor] = {}
-    for section, paths in _sections(leave, len(network.stages)):
+    for section, paths in _sections(exit_stages, len(network.stages)):
         inside = {n: m for n, m in masks.items() if f"{n}.".startswith(f"{section}.")}
         conv_groups = {n: getattr(network.get_submodule(n), "groups", 1) for n in inside}
         assigned |= plan.divide(section, inside, paths, conv_groups)
-    return FissionNetwork(network, assigned, leave, share)
+    return FissionNetwork(network, assigned, exit_stages, plan.ratio)
 
 
 def _sections(exit_stages: Sequence[int], stages: int) -> list[tuple[str, list[int]]]:
