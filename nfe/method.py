@@ -55,7 +55,7 @@ class NetworkFission(Method):
     temperature: float = 3.0
 
     def resolved(self, architecture: Architecture) -> Self:
-        """Spell out ratio and exit stages; without sparsity every pruning method is ``none``."""
+        """Spell out ratio and exit stages; without sparsity pruning does not matter."""
         pruning.check(self.pruning, self.sparsity, self.scope)
         check_whole(self.whole)
         if self.pruning_images < 1:
@@ -69,8 +69,10 @@ class NetworkFission(Method):
             raise InputError(f"distillation is {self.distillation}: allowed: numbers from 0")
         if not 0 < self.temperature < math.inf:
             raise InputError(f"temperature is {self.temperature}: allowed: numbers above 0")
-        used = self.pruning if self.sparsity > 0 else "none"
-        return dataclasses.replace(self, ratio=ratio, exit_stages=exit_stages, pruning=used)
+        spelled = dataclasses.replace(self, ratio=ratio, exit_stages=exit_stages)
+        if self.sparsity > 0:
+            return spelled
+        return dataclasses.replace(spelled, pruning="none", scope="global", pruning_images=10)
 
     def network(self, context: Context) -> nn.Module:
         """Return the fissioned backbone, scored and grouped on its very initial weights."""
