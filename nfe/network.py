@@ -18,7 +18,8 @@ from nfe import grouping as groups
 from nfe import layers as kinds
 from nfe import pruning as pruners
 from nfe.engine.backbones import Backbone
-from nfe.staging import check_example, staged
+from nfe.example import check_example
+from nfe.staging import staged
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -258,7 +259,8 @@ def fission(
         The multi-exit network; logits are (batch, exits, classes).
 
     Raises:
-        InputError: an argument is not allowed, or the model cannot be split into stages.
+        InputError: an argument is not allowed, the model cannot be split into stages, or the
+            example shows a module that cannot take it or that is called twice.
         CollapseError: a layer would be left without a weight on some path.
     """
     network = staged(copy.deepcopy(model), stages)

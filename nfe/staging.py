@@ -4,12 +4,11 @@ The network's own forward code is traced (torch.fx) only as far down as the modu
 a stage; whatever those do inside stays as it is. The trace is then cut where each stage begins.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import cast
 
-import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from nfe.engine.backbones import Backbone
 from nfe.engine.errors import InputError, unknown
@@ -126,7 +125,7 @@ class _ShallowTracer(fx.Tracer):
 
 
 @contextmanager
-def _mode(model: nn.Module, training: bool) -> Any:
+def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
     """Run a block with every module in one mode; put each back into its own afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.train(training)
@@ -142,7 +141,7 @@ def _trace(model: nn.Module, named: Sequence[str]) -> list[fx.Node]:
     kind, graphs = type(model).__name__, []
     for training in (True, False):
         try:
-            with _mode(model, training):
+            with in_mode(model, training):
                 graphs.append(_ShallowTracer(named).trace(model))
         except Exception as error:
             reason = str(error).strip().split("\n")[0]
@@ -155,8 +154,9 @@ def _trace(model: nn.Module, named: Sequence[str]) -> list[fx.Node]:
             f"use modules (nn.Dropout, …) there"
         )
     nodes = list(graphs[0].nodes)
-    if sum(node.op == "placeholder" for node in nodes) != 1:
-        raise InputError(f"{kind}: the forward pass must take one tensor")
+    inputs = sum(node.op == "placeholder" for node in nodes)
+    if inputs != 1 or not isinstance(nodes[-1].args[0], fx.Node):
+        raise InputError(f"{kind}: the forward pass must take one tensor and return one")
     calls = [str(node.target) for node in nodes if node.op == "call_module"]
     for name in calls:
         weighted = any(True for _ in model.get_submodule(name).parameters())
@@ -219,72 +219,3 @@ def _part(model: nn.Module, source: fx.Node, region: list[fx.Node], outlet: fx.N
         copies[node] = graph.node_copy(node, copies.__getitem__)
     graph.output(copies[outlet])
     return fx.GraphModule(model, graph)
-
-
-@torch.no_grad()
-def check_example(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    """Check that a network can compute on an example, by running its first two images.
-
-    Args:
-        model: images (batch, channels, h, w) → logits (batch, classes).
-        images: images of the example.
-        labels: (batch,) class numbers.
-
-    Raises:
-        InputError: the innermost module that fails, or that is called twice, is named, or
-            images and labels do not fit.
-    """
-    entered: list[str] = []
-    calls: dict[str, int] = {}
-
-    def before(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, _inputs: Any) -> None:
-            entered.append(name)
-            calls[name] = calls.get(name, 0) + (1 if "weight" in module._parameters else 0)
-
-        return hook
-
-    def after(_module: nn.Module, _inputs: Any, _output: Any) -> None:
-        entered.pop()
-
-    hooks = []
-    for name, module in model.named_modules():
-        hooks += [
-            module.register_forward_pre_hook(before(name)),
-            module.register_forward_hook(after),
-        ]
-    try:
-        with _mode(model, training=False):
-            logits = model(images[:2])
-    except Exception as error:
-        where = entered[-1] if entered else ""
-        kind = type(model.get_submodule(where)).__name__
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(
-            f"example images {tuple(images.shape)}: module {where!r} ({kind}) "
-            f"cannot take them: {reason}"
-        ) from error
-    finally:
-        for hook in hooks:
-            hook.remove()
-    for name, count in calls.items():
-        if count > 1:
-            raise InputError(
-                f"module {name!r} is used twice: its weights cannot be divided over paths"
-            )
-    _check_labels(logits, images, labels)
-
-
-def _check_labels(logits: Tensor, images: Tensor, labels: Tensor) -> None:
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise InputError("example: the network does not return logits (batch, classes)")
-    classes = logits.shape[1]
-    if labels.shape != images.shape[:1] or labels.is_floating_point():
-        raise InputError(
-            f"example labels {tuple(labels.shape)} {labels.dtype}: allowed: whole numbers, "
-            f"({len(images)},) for these images"
-        )
-    if len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
-        raise InputError(
-            f"example labels: allowed: 1 or more class numbers from 0 to {classes - 1}"
-        )

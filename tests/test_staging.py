@@ -179,9 +179,14 @@ class ModeDependent(Plain):
         return nn.functional.dropout(super().forward(x), 0.5, self.training)
 
 
+class Auxiliary(Plain):
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits, logits
+
+
 def tied():
     model = Plain()
-    model.two[1].weight = model.two[1].weight
     model.three[1] = model.one[1]
     return model
 
@@ -213,6 +218,7 @@ def images(channels=3, count=4):
         ),
         (Skips(), {"stages": PLAIN_STAGES}, "more than one tensor"),
         (Branches(), {"stages": PLAIN_STAGES}, "cannot be traced"),
+        (Auxiliary(), {"stages": PLAIN_STAGES}, "take one tensor and return one"),
         (ModeDependent(), {"stages": PLAIN_STAGES}, "training and evaluation"),
         (Plain(), {"stages": PLAIN_STAGES, "example": images(1)}, "module 'first' (Conv2d)"),
         (Plain(), {"stages": PLAIN_STAGES, "exits": 4}, "exits is 4: allowed: 1 to 3"),
