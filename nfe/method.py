@@ -10,11 +10,10 @@ from torch import Tensor, nn
 from nfe import grouping, pruning
 from nfe.distillation import fission_loss
 from nfe.engine.backbones import Architecture
-from nfe.engine.errors import InputError, unknown
+from nfe.engine.errors import InputError
 from nfe.engine.method import Context, Method
-from nfe.network import GROUPINGS, fission
-
-PRUNING_IMAGES_PER_CLASS = 10
+from nfe.layers import check_whole
+from nfe.network import fission
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,11 @@ class NetworkFission(Method):
         ratio: share of each exit, exit 1 first (default: even).
         exit_stages: after which stage the paths leave the trunk (default: 1, 2, …).
         grouping: divide the weights per ``tensor`` or per ``stage``.
+        granularity: what goes to a path as a whole: ``weight``, ``kernel``, ``input_channel``,
+            ``output_filter`` or ``2:4``.
+        scope: meet the sparsity over all layers (``global``) or in each ``layer``.
+        whole: kinds of layers that every path keeps whole, neither pruned nor divided.
+        pruning_images: images of each class that data-dependent pruning looks at.
         distillation: coefficient of the distillation term.
         temperature: T of the distillation term.
     """
@@ -43,24 +47,32 @@ class NetworkFission(Method):
     ratio: tuple[float, ...] | None = None
     exit_stages: tuple[int, ...] | None = None
     grouping: str = "tensor"
+    granularity: str = "weight"
+    scope: str = "global"
+    whole: tuple[str, ...] = ()
+    pruning_images: int = 10
     distillation: float = 1.0
     temperature: float = 3.0
 
     def resolved(self, architecture: Architecture) -> Self:
-        """Spell out ratio and exit stages; without sparsity every pruning method is ``none``."""
-        pruning.check(self.pruning, self.sparsity)
+        """Spell out ratio and exit stages; without sparsity pruning does not matter."""
+        pruning.check(self.pruning, self.sparsity, self.scope)
+        check_whole(self.whole)
+        if self.pruning_images < 1:
+            raise InputError(f"pruning_images is {self.pruning_images}: allowed: from 1")
         exit_stages = self.exit_stages or grouping.default_exit_stages(self.exits)
         grouping.check_exit_stages(exit_stages, self.exits, architecture.stages)
         ratio = self.ratio or (1 / self.exits,) * self.exits
         grouping.check_ratio(ratio, self.exits)
-        if self.grouping not in GROUPINGS:
-            raise unknown("grouping", self.grouping, GROUPINGS)
+        grouping.check_grouping(self.grouping, self.granularity, ratio)
         if not 0 <= self.distillation < math.inf:
             raise InputError(f"distillation is {self.distillation}: allowed: numbers from 0")
         if not 0 < self.temperature < math.inf:
             raise InputError(f"temperature is {self.temperature}: allowed: numbers above 0")
-        used = self.pruning if self.sparsity > 0 else "none"
-        return dataclasses.replace(self, ratio=ratio, exit_stages=exit_stages, pruning=used)
+        spelled = dataclasses.replace(self, ratio=ratio, exit_stages=exit_stages)
+        if self.sparsity > 0:
+            return spelled
+        return dataclasses.replace(spelled, pruning="none", scope="global", pruning_images=10)
 
     def network(self, context: Context) -> nn.Module:
         """Return the fissioned backbone, scored and grouped on its very initial weights."""
@@ -73,7 +85,10 @@ class NetworkFission(Method):
             ratio=self.ratio,
             exit_stages=self.exit_stages,
             grouping=self.grouping,
-            example=context.example(PRUNING_IMAGES_PER_CLASS) if needs_data else None,
+            granularity=self.granularity,
+            scope=self.scope,
+            whole=self.whole,
+            example=context.example(self.pruning_images) if needs_data else None,
             seed=context.seed,
         )
 

@@ -1,25 +1,27 @@
 """Network fission: one network → a multi-exit network on disjoint groups of its weights.
 
-Lee & Lee, arXiv 2408.02301. A fissioned network holds each original convolution weight once,
-with a uint8 tensor that says which path each weight belongs to (0: pruned). A path computes
-with ``weight * (group == path)``, so parameters, gradients and optimizer state stay at one
+Lee & Lee, arXiv 2408.02301. A fissioned network holds each original weight once, with a uint8
+tensor that says which path each weight belongs to (0: pruned). A path computes with
+``weight * (group == path)``, so parameters, gradients and optimizer state stay at one
 network's size whatever the number of exits, and pruned and foreign weights are exactly zero
 for a path.
 """
 
 import copy
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from nfe import grouping as groups
+from nfe import layers as kinds
 from nfe import pruning as pruners
-from nfe.engine.errors import CollapseError, InputError, unknown
-from nfe.engine.seeds import generator
+from nfe.engine.backbones import Backbone
+from nfe.example import check_example
+from nfe.staging import staged
 
-GROUPINGS = ("tensor", "stage")
+Part = TypeVar("Part", bound=nn.Module)
 
 
 class SplitWeight(nn.Module):
@@ -69,6 +71,15 @@ def _use_share(layer: nn.Module, split: SplitWeight, path: int) -> None:
     object.__setattr__(layer, "_share", (split, path))
 
 
+def _use_own(layer: nn.Module) -> None:
+    """Undo ``_use_share``: give the layer its path's share as an ordinary parameter."""
+    split, path = cast(_OnePath, layer)._share
+    weight = nn.Parameter(split.select(path).detach().clone(), split.weight.requires_grad)
+    object.__delattr__(layer, "_share")
+    layer.__class__ = type(layer).__mro__[2]
+    layer.register_parameter("weight", weight)
+
+
 def _copy_sharing(part: nn.Module, splits: dict[nn.Parameter, SplitWeight], path: int) -> nn.Module:
     """Return ``part`` for one path: own norms, biases and buffers, shared split weights."""
     shared: dict[int, Any] = {id(weight): weight for weight in splits}
@@ -77,11 +88,28 @@ def _copy_sharing(part: nn.Module, splits: dict[nn.Parameter, SplitWeight], path
         weight = layer._parameters.get("weight")
         if weight is not None and weight in splits:
             _use_share(layer, splits[weight], path)
+        # Paths share a stage's input, which an in-place activation would overwrite.
+        if getattr(layer, "inplace", False) is True:
+            layer.inplace = False  # type: ignore[assignment]
+    return mine
+
+
+def _stand_alone(part: Part) -> Part:
+    """Return a copy of a part whose layers have ordinary weights of their own."""
+    found = [m._share[0] for m in part.modules() if isinstance(m, _OnePath)]
+    mine = copy.deepcopy(part, {id(split): split for split in found})
+    for layer in mine.modules():
+        if isinstance(layer, _OnePath):
+            _use_own(layer)
     return mine
 
 
 class FissionNetwork(nn.Module):
     """A multi-exit network on grouped weights; build it with ``fission``.
+
+    Exits are computed one after the other, so random layers (dropout, stochastic depth) draw
+    as a dense network of separate paths does that computes exit 1's path, then exit 2's, …,
+    each trunk stage once, just before the first exit that needs it.
 
     Attributes:
         exits: number of exits N.
@@ -95,10 +123,8 @@ class FissionNetwork(nn.Module):
 
     def __init__(
         self,
-        stem: nn.Module,
-        stages: Sequence[nn.Module],
-        head: nn.Module,
-        assigned: dict[str, Tensor],
+        network: Backbone,
+        assigned: Mapping[str, Tensor],
         exit_stages: Sequence[int],
         ratio: Sequence[float],
     ) -> None:
@@ -106,20 +132,12 @@ class FissionNetwork(nn.Module):
         self.exits = len(exit_stages) + 1
         self.exit_stages = tuple(exit_stages)
         self.ratio = tuple(ratio)
-        named = {"stem": stem, **{f"stages.{i}": stage for i, stage in enumerate(stages)}}
-        layers = {
-            f"{part}.{name}".rstrip("."): layer
-            for part, module in named.items()
-            for name, layer in pruners.prunable(module).items()
-        }
+        weights = {n: cast(nn.Parameter, network.get_submodule(n).weight) for n in assigned}
         self.weights = nn.ModuleDict(
-            {
-                n.replace(".", "/"): SplitWeight(cast(nn.Parameter, layers[n].weight), g)
-                for n, g in assigned.items()
-            }
+            {n.replace(".", "/"): SplitWeight(weights[n], g) for n, g in assigned.items()}
         )
         splits = {s.weight: s for s in cast("list[SplitWeight]", list(self.weights.values()))}
-        self.stem = _copy_sharing(stem, splits, self.exits)
+        self.stem = _copy_sharing(network.stem, splits, self.exits)
         self.stages = nn.ModuleList(
             nn.ModuleDict(
                 {
@@ -127,24 +145,68 @@ class FissionNetwork(nn.Module):
                     for path in groups.alive(number, self.exit_stages)
                 }
             )
-            for number, stage in enumerate(stages, start=1)
+            for number, stage in enumerate(network.stages, start=1)
         )
-        self.heads = nn.ModuleList(copy.deepcopy(head) for _ in range(self.exits))
+        self.heads = nn.ModuleList(
+            _copy_sharing(network.head, splits, path) for path in range(1, self.exits + 1)
+        )
+
+    def leaves(self, path: int) -> int:
+        """Return after which stage a path leaves the trunk: the last one for the final exit's."""
+        return (*self.exit_stages, len(self.stages))[path - 1]
+
+    def along(self, path: int, features: Tensor, start: int, stop: int) -> Tensor:
+        """Take features through stages ``start`` + 1 to ``stop`` of one path."""
+        for number in range(start, stop):
+            features = cast(nn.ModuleDict, self.stages[number])[str(path)](features)
+        return features
+
+    def branch(self, path: int, trunk: Tensor) -> Tensor:
+        """Map what the trunk has where ``path`` leaves it to the exit's logits."""
+        return cast(
+            Tensor,
+            self.heads[path - 1](self.along(path, trunk, self.leaves(path), len(self.stages))),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (batch, channels, h, w) to logits (batch, exits, classes), exit 1 first."""
-        features = {self.exits: self.stem(x)}
-        for number, paths in enumerate(self.stages, start=1):
-            trunk = features[self.exits]
-            features |= {
-                k: trunk for k, left in enumerate(self.exit_stages, 1) if left == number - 1
-            }
-            features = {k: cast(nn.ModuleDict, paths)[str(k)](f) for k, f in features.items()}
-        return torch.stack([head(features[k]) for k, head in enumerate(self.heads, 1)], dim=1)
+        trunk, done, logits = self.stem(x), 0, []
+        for path in range(1, self.exits + 1):
+            trunk = self.along(self.exits, trunk, done, self.leaves(path))
+            done = self.leaves(path)
+            logits.append(self.branch(path, trunk))
+        return torch.stack(logits, dim=1)
 
     def ensemble(self, x: Tensor) -> Tensor:
         """Map images to the ensemble's logits (batch, classes): the mean over exits."""
         return cast(Tensor, self(x)).mean(dim=1)
+
+    def materialized(self) -> "FissionNetwork":
+        """Return a copy in which every path has ordinary weights, zeros included, of its own.
+
+        For tools that take the network apart, such as exporters: the same logits, but the
+        size of all paths; trained further, it is no longer one network's weights.
+        """
+        dense = _stand_alone(self)
+        dense.weights = nn.ModuleDict()
+        return dense
+
+    def members(self) -> list[Backbone]:
+        """Return the N exits as ordinary stand-alone networks, exit 1 first.
+
+        Each holds copies of all it needs, foreign and pruned weights as zeros, and gives the
+        exit's logits (batch, classes).
+        """
+        return [self._member(path) for path in range(1, self.exits + 1)]
+
+    def _member(self, path: int) -> Backbone:
+        stages = [cast(nn.ModuleDict, paths) for paths in self.stages]
+        own = [
+            paths[str(self.exits if number < self.leaves(path) else path)]
+            for number, paths in enumerate(stages)
+        ]
+        parts = [_stand_alone(part) for part in own]
+        return Backbone(_stand_alone(self.stem), parts, _stand_alone(self.heads[path - 1]))
 
 
 def fission(
@@ -156,23 +218,40 @@ def fission(
     ratio: Sequence[float] | None = None,
     exit_stages: Sequence[int] | None = None,
     grouping: str = "tensor",
+    granularity: str = "weight",
+    scope: str = "global",
+    whole: Sequence[str] = (),
+    stages: Sequence[str] | None = None,
     example: tuple[Tensor, Tensor] | None = None,
     seed: int = 0,
 ) -> FissionNetwork:
     """Split a network into ``exits`` paths on disjoint groups of its weights.
 
     The model is left as it is; nothing is drawn anew, so a trained model keeps its weights.
+    Divided are the convolutions and linear layers of the stages over the paths alive there,
+    and the head's but its last linear layer over all paths; each path has that last layer,
+    norms, biases and all else for itself.
 
     Args:
-        model: a network with ``stem``, ``stages`` and ``head``.
-        exits: number of exits N, 1 to the number of stages; 1 only prunes.
-        sparsity: share of the convolution weights to prune first, in [0, 1).
+        model: a network with ``stem``, ``stages`` and ``head``, a torchvision classifier, or
+            any module together with ``stages``.
+        exits: number of exits N, 1 to the number of stages; 1 only prunes. More only by
+            ``exit_stages`` that repeat a stage.
+        sparsity: share of the weights of stem and stages to prune first, in [0, 1).
         pruning: a name from ``nfe.pruning.names()``.
         ratio: share of each exit, exit 1 first, summing to 1 (default: even).
         exit_stages: after which stage each exit's path but the final one leaves the trunk,
             ascending (default: exit i's after stage i).
         grouping: ``"tensor"`` divides every weight tensor by the ratio, ``"stage"`` divides
             all weights of a stage as one.
+        granularity: what goes to a path as a whole: a ``"weight"``, ``"kernel"``,
+            ``"input_channel"`` or ``"output_filter"``; or ``"2:4"`` (two even paths): of every
+            4 consecutive input channels each path gets at most two; layers whose inputs per
+            group are no multiple of 4, depthwise ones among them, by ``"weight"``.
+        scope: where the sparsity is met: ``"global"`` or in each ``"layer"``.
+        whole: kinds of layers (``nfe.layers.KINDS``) that are neither pruned nor divided:
+            every path has a full copy of its own.
+        stages: names of the modules that begin a stage (see ``nfe.staging.staged``).
         example: images (batch, channels, h, w) and labels (batch,), for pruning by data.
         seed: seed of the pruning and grouping streams.
 
@@ -180,65 +259,50 @@ def fission(
         The multi-exit network; logits are (batch, exits, classes).
 
     Raises:
-        InputError: an argument is not allowed, or the model has no stages.
+        InputError: an argument is not allowed, the model cannot be split into stages, or the
+            example shows a module that cannot take it or that is called twice.
         CollapseError: a layer would be left without a weight on some path.
     """
-    if not all(hasattr(model, part) for part in ("stem", "stages", "head")):
-        raise InputError(f"{type(model).__name__} has no stem, stages and head to split")
-    stages = list(cast(nn.ModuleList, model.stages))
+    network = staged(copy.deepcopy(model), stages)
     leave = tuple(exit_stages) if exit_stages is not None else groups.default_exit_stages(exits)
+    groups.check_exit_stages(leave, exits, len(network.stages))
     share = tuple(ratio) if ratio is not None else (1 / exits,) * exits
-    groups.check_exit_stages(leave, exits, len(stages))
     groups.check_ratio(share, exits)
-    if grouping not in GROUPINGS:
-        raise unknown("grouping", grouping, GROUPINGS)
-    masks = pruners.masks(model, pruning, sparsity, example, seed)
-    assigned = _assign(masks, leave, share, len(stages), grouping, seed)
-    source = copy.deepcopy(model)
-    return FissionNetwork(
-        cast(nn.Module, source.stem),
-        list(cast(nn.ModuleList, source.stages)),
-        cast(nn.Module, source.head),
-        assigned,
-        leave,
-        share,
-    )
+    plan = groups.Plan(share, grouping, granularity, seed)
+    kinds.check_whole(whole)
+    if example is not None:
+        check_example(model, *example)
+    pruned, hidden = kinds.pruned_layers(network, whole), kinds.head_layers(network, whole)
+    masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
+    masks |= pruners.everything(hidden)
+    return divided(network, masks, leave, plan)
 
 
-def _assign(
-    masks: dict[str, Tensor],
-    exit_stages: Sequence[int],
-    ratio: Sequence[float],
-    stages: int,
-    granularity: str,
-    seed: int,
-) -> dict[str, Tensor]:
-    """Return the group of every weight of stem and stages, by layer name."""
-    trunk = len(exit_stages) + 1
-    assigned = {n: m.to(torch.uint8) * trunk for n, m in masks.items() if n.startswith("stem")}
-    for number in range(1, stages + 1):
-        paths = groups.alive(number, exit_stages)
-        share = groups.shares(paths, ratio)
-        names = [n for n in masks if n.startswith(f"stages.{number - 1}.")]
-        if granularity == "stage":
-            draws = generator("cpu", seed, "grouping", number)
-            parts = groups.split_together([masks[n] for n in names], paths, share, draws)
-        else:
-            parts = [
-                groups.split(masks[n], paths, share, generator("cpu", seed, "grouping", n))
-                for n in names
-            ]
-        assigned |= dict(zip(names, parts, strict=True))
-        for name in names:
-            _check_alive(name, assigned[name], paths)
-    return assigned
+def divided(
+    network: Backbone, masks: Mapping[str, Tensor], exit_stages: Sequence[int], plan: groups.Plan
+) -> FissionNetwork:
+    """Return a network's surviving weights divided over paths: ``fission`` after pruning.
+
+    Args:
+        network: stem, stages and head; its weights become the fissioned network's.
+        masks: bool, the surviving weights of each layer to divide, by name. Layers that are
+            not named are copied for every path.
+        exit_stages: after which stage each exit's path but the final one leaves the trunk.
+        plan: how the weights are divided.
+
+    Raises:
+        CollapseError: a layer would be left without a weight on some path.
+    """
+    assigned: dict[str, Tensor] = {}
+    for section, paths in _sections(exit_stages, len(network.stages)):
+        inside = {n: m for n, m in masks.items() if f"{n}.".startswith(f"{section}.")}
+        conv_groups = {n: getattr(network.get_submodule(n), "groups", 1) for n in inside}
+        assigned |= plan.divide(section, inside, paths, conv_groups)
+    return FissionNetwork(network, assigned, exit_stages, plan.ratio)
 
 
-def _check_alive(layer: str, group: Tensor, paths: Sequence[int]) -> None:
-    for path in paths:
-        if not bool((group == path).any()):
-            kept = int((group > 0).sum())
-            raise CollapseError(
-                f"layer {layer!r}: path {path} is left without a weight "
-                f"({kept} surviving weights over {len(paths)} paths)"
-            )
+def _sections(exit_stages: Sequence[int], stages: int) -> list[tuple[str, list[int]]]:
+    """Return the parts of a network and the paths that cross each."""
+    exits = len(exit_stages) + 1
+    crossed = [(f"stages.{i}", groups.alive(i + 1, exit_stages)) for i in range(stages)]
+    return [("stem", [exits]), *crossed, ("head", list(range(1, exits + 1)))]

@@ -1,72 +1,252 @@
 """Pruning at initialization: scores → masks.
 
-Every pruner gives each prunable weight (all convolutions; never the linear head, norms or
-biases) a score; the highest (1 − sparsity) share over the whole network is kept.
+Every pruner gives each prunable weight a score on the very weights that are then trained; the
+highest (1 − sparsity) share is kept, over the whole network or in each layer. Prunable are the
+convolutions (in a fissioned network also linear layers inside stages); never the linear head,
+norms or biases.
 """
 
 import copy
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from nfe.engine.errors import CollapseError, InputError, unknown
 from nfe.engine.seeds import generator
+from nfe.grouping import counts, lowest
 
 Example = tuple[Tensor, Tensor]
 Scores = dict[str, Tensor]
 Masks = dict[str, Tensor]
 
+SCOPES = ("global", "layer")
+
+# Images in the memory of a pruner at a time; second derivatives need several times as much.
 _CHUNK = 128
+_CHUNK_SECOND_ORDER = 24
+
+_SYNFLOW_ROUNDS = 100
+_GRASP_TEMPERATURE = 200
 
 
-def prunable(model: nn.Module) -> dict[str, nn.Conv2d]:
-    """Return the prunable layers by name: every convolution."""
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a pruner.
+
+    Attributes:
+        layers: names of the layers whose weights compete.
+        sparsity: share of their weights to remove.
+        scope: ``"global"`` or ``"layer"``: where the share is met.
+        example: images (batch, channels, h, w) and labels (batch,).
+        seed: seed of the random streams.
+    """
+
+    layers: tuple[str, ...]
+    sparsity: float
+    scope: str = "global"
+    example: Example | None = None
+    seed: int = 0
+
+
+def prunable(model: nn.Module) -> dict[str, nn.Module]:
+    """Return what is pruned in a network without stages, by name: every convolution."""
     return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
 
 
-def random_scores(model: nn.Module, example: Example | None, seed: int) -> Scores:
-    """Score uniformly at random."""
-    draws = generator("cpu", seed, "pruning")
-    return {n: torch.rand(m.weight.shape, generator=draws) for n, m in prunable(model).items()}
+def _weights(model: nn.Module, request: Request) -> dict[str, Tensor]:
+    return {n: cast(Tensor, model.get_submodule(n).weight) for n in request.layers}
 
 
-def magnitude_scores(model: nn.Module, example: Example | None, seed: int) -> Scores:
+# --- The pruners ---------------------------------------------------------------------------
+
+
+def random_scores(model: nn.Module, request: Request) -> Scores:
+    """Score uniformly at random; with the densities of ``erk_counts`` this is ERK."""
+    draws = generator("cpu", request.seed, "pruning")
+    weights = _weights(model, request)
+    return {n: torch.rand(w.shape, generator=draws) for n, w in weights.items()}
+
+
+def magnitude_scores(model: nn.Module, request: Request) -> Scores:
     """Score |w|."""
-    return {n: m.weight.detach().abs() for n, m in prunable(model).items()}
+    return {n: w.detach().abs() for n, w in _weights(model, request).items()}
 
 
-def snip_scores(model: nn.Module, example: Example | None, seed: int) -> Scores:
+def snip_scores(model: nn.Module, request: Request) -> Scores:
     """Score |g ⊙ w|, g the gradient of the cross-entropy (Lee et al., ICLR 2019, eq. 6).
 
     Norms use the batch statistics of up to 128 example images at a time, as in training;
     their running statistics are left alone.
     """
-    if example is None:
-        raise InputError("pruning 'snip' needs example=(images, labels)")
-    images, labels = example
-    scored = copy.deepcopy(model).eval()
-    for module in scored.modules():
-        module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
-    layers = prunable(scored)
-    scored.requires_grad_(False)
-    for layer in layers.values():
-        layer.weight.requires_grad_(True)
-    for part, targets in zip(images.split(_CHUNK), labels.split(_CHUNK), strict=True):
-        loss = F.cross_entropy(scored(part), targets, reduction="sum") / len(labels)
+    scored, weights = _scoring_copy(model, request)
+    for loss in _losses(scored, request, _CHUNK, temperature=1):
         loss.backward()
-    return {n: (m.weight.grad * m.weight.detach()).abs() for n, m in layers.items()}  # type: ignore[operator]
+    return {n: (cast(Tensor, w.grad) * w.detach()).abs() for n, w in weights.items()}
 
 
-PRUNERS: dict[str, Callable[[nn.Module, Example | None, int], Scores]] = {
+def grasp_scores(model: nn.Module, request: Request) -> Scores:
+    """Score w ⊙ Hg (Wang et al., ICLR 2020, eq. 8, with the sign that keeps the highest).
+
+    g and H are gradient and Hessian of the cross-entropy at logits / 200. H·g is the gradient
+    of gᵀ·stop(g). Norms use the batch statistics of up to 24 example images at a time.
+    """
+    scored, weights = _scoring_copy(model, request)
+    for loss in _losses(scored, request, _CHUNK_SECOND_ORDER, _GRASP_TEMPERATURE):
+        loss.backward()
+    gradient = {n: cast(Tensor, w.grad) for n, w in weights.items()}
+    for weight in weights.values():
+        weight.grad = None
+    for loss in _losses(scored, request, _CHUNK_SECOND_ORDER, _GRASP_TEMPERATURE):
+        parts = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+        product = sum((p * g).sum() for p, g in zip(parts, gradient.values(), strict=True))
+        cast(Tensor, product).backward()
+    return {n: w.detach() * cast(Tensor, w.grad) for n, w in weights.items()}
+
+
+def synflow_scores(model: nn.Module, request: Request) -> Scores:
+    """Score |w ⊙ ∂R/∂w|, R the sum of outputs (Tanaka et al., NeurIPS 2020, eq. 2, alg. 1).
+
+    Of the network with absolute values of all parameters and buffers, in evaluation mode, for
+    an all-ones image. 100 rounds of scoring and pruning, to density (1 − s)^(k/100) in round
+    k; the scores returned are those of the last. Float64 where float32 overflows.
+
+    Raises:
+        InputError: float64 overflows as well.
+    """
+    for dtype in (torch.float32, torch.float64):
+        scores = _synflow(model, request, dtype)
+        if scores is not None:
+            return scores
+    raise InputError("pruning 'synflow': the scores of this network overflow float64")
+
+
+def _synflow(model: nn.Module, request: Request, dtype: torch.dtype) -> Scores | None:
+    images, _ = cast(Example, request.example)
+    flow = copy.deepcopy(model).eval().to(dtype)
+    flow.requires_grad_(False)
+    for tensor in [*flow.parameters(), *flow.buffers()]:
+        tensor.abs_()
+    weights = _weights(flow, request)
+    ones = torch.ones_like(images[:1], dtype=dtype)
+    kept: Masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}
+    scores: Scores = {}
+    for step in range(1, _SYNFLOW_ROUNDS + 1):
+        for weight in weights.values():
+            weight.requires_grad_(True)
+        gradients = torch.autograd.grad(flow(ones).sum(), list(weights.values()))
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+            weight.requires_grad_(False)
+            # A weight once removed never comes back: below every score.
+            score = (weight * gradient).abs().masked_fill_(~kept[name], -1)
+            if not bool(torch.isfinite(score).all()):
+                return None
+            scores[name] = score
+        density = (1 - request.sparsity) ** (step / _SYNFLOW_ROUNDS)
+        kept = keep_highest(scores, _budgets(scores, 1 - density, request.scope))
+        for name, weight in weights.items():
+            weight.masked_fill_(~kept[name], 0)
+    return scores
+
+
+PRUNERS: dict[str, Callable[[nn.Module, Request], Scores]] = {
     "random": random_scores,
+    "erk": random_scores,
     "magnitude": magnitude_scores,
     "snip": snip_scores,
+    "grasp": grasp_scores,
+    "synflow": synflow_scores,
 }
 
-# Pruners that look at images and labels.
-NEED_DATA = frozenset({"snip"})
+# Pruners that look at an example: images and labels, or (synflow) the images' shape alone.
+NEED_DATA = frozenset({"snip", "grasp", "synflow"})
+
+
+def _scoring_copy(model: nn.Module, request: Request) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Return a copy whose batch norms alone are in training mode, and its competing weights."""
+    scored = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in scored.modules():
+        module.training = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    weights = _weights(scored, request)
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    return scored, weights
+
+
+def _losses(scored: nn.Module, request: Request, size: int, temperature: float) -> Iterator[Tensor]:
+    """Yield parts of the example's mean cross-entropy, from up to ``size`` images each."""
+    images, labels = cast(Example, request.example)
+    parts = math.ceil(len(labels) / size)
+    for some, targets in zip(images.chunk(parts), labels.chunk(parts), strict=True):
+        logits = scored(some) / temperature
+        yield F.cross_entropy(logits, targets, reduction="sum") / len(labels)
+
+
+# --- From scores to masks ------------------------------------------------------------------
+
+
+def _kept(weights: int, sparsity: float) -> int:
+    return round((1 - sparsity) * weights)
+
+
+def erk_counts(shapes: Mapping[str, Sequence[int]], sparsity: float) -> dict[str, int]:
+    """Return how many weights each layer keeps under ERK (Evci et al., ICML 2020, section 3).
+
+    Density ε · (sum of the weight's dimensions) / (their product); layers above 1 become
+    dense and ε is solved again until the total is met. Counts are rounded by largest
+    remainder, so the total is exact.
+    """
+    size = {n: math.prod(shape) for n, shape in shapes.items()}
+    raw = {n: sum(shape) / size[n] for n, shape in shapes.items()}
+    kept = _kept(sum(size.values()), sparsity)
+    dense: set[str] = set()
+    while True:
+        rest = kept - sum(size[n] for n in dense)
+        scale = rest / max(1, sum(sum(shapes[n]) for n in shapes if n not in dense))
+        above = {n for n in shapes if n not in dense and scale * raw[n] > 1}
+        if not above:
+            break
+        dense |= above
+    exact = [size[n] if n in dense else scale * raw[n] * size[n] for n in shapes]
+    return dict(zip(shapes, counts(kept, [value / max(1, kept) for value in exact]), strict=True))
+
+
+Budgets = list[tuple[tuple[str, ...], int]]
+
+
+def _budgets(weights: Mapping[str, Tensor], sparsity: float, scope: str) -> Budgets:
+    """Return which layers compete with each other and how many weights they keep together."""
+    if scope == "layer":
+        return [((n,), _kept(w.numel(), sparsity)) for n, w in weights.items()]
+    return [(tuple(weights), _kept(sum(w.numel() for w in weights.values()), sparsity))]
+
+
+def keep_highest(
+    scores: Mapping[str, Tensor], budgets: Iterable[tuple[tuple[str, ...], int]]
+) -> Masks:
+    """Return masks that keep, for each (layers, kept), exactly the ``kept`` highest scores.
+
+    Ties are broken by index, in the order of the layers.
+
+    Raises:
+        InputError: a score is NaN.
+    """
+    masks: Masks = {}
+    for names, kept in budgets:
+        flat = torch.cat([scores[n].flatten() for n in names])
+        if bool(torch.isnan(flat).any()):
+            raise InputError("a pruning score is NaN")
+        parts = lowest(-flat, kept).split([scores[n].numel() for n in names])
+        masks |= {n: part.view(scores[n].shape) for n, part in zip(names, parts, strict=True)}
+    return masks
+
+
+# --- What others call ----------------------------------------------------------------------
 
 
 def names() -> list[str]:
@@ -74,14 +254,16 @@ def names() -> list[str]:
     return ["none", *PRUNERS]
 
 
-def check(pruning: str, sparsity: float) -> None:
-    """Check that the two settings make sense, alone and together.
+def check(pruning: str, sparsity: float, scope: str = "global") -> None:
+    """Check that the settings make sense, alone and together.
 
     Raises:
-        InputError: an unknown method, a sparsity outside [0, 1), or a sparsity without method.
+        InputError: an unknown name, a sparsity outside [0, 1), or a sparsity without method.
     """
     if pruning not in names():
         raise unknown("pruning", pruning, names())
+    if scope not in SCOPES:
+        raise unknown("pruning scope", scope, SCOPES)
     if not 0 <= sparsity < 1:
         raise InputError(f"sparsity is {sparsity}: allowed: [0, 1)")
     if pruning == "none" and sparsity > 0:
@@ -90,30 +272,20 @@ def check(pruning: str, sparsity: float) -> None:
         )
 
 
-def keep_highest(scores: Mapping[str, Tensor], sparsity: float) -> Masks:
-    """Return masks that keep exactly round((1 − sparsity) × n) of all n weights.
-
-    The highest scores are kept; ties are broken by index, in the order of ``scores``.
-
-    Raises:
-        InputError: a score is NaN.
-    """
-    flat = torch.cat([score.flatten() for score in scores.values()])
-    if bool(torch.isnan(flat).any()):
-        raise InputError("a pruning score is NaN")
-    kept = round((1 - sparsity) * flat.numel())
-    mask = torch.zeros_like(flat, dtype=torch.bool)
-    if kept > 0:
-        threshold = flat.kthvalue(flat.numel() - kept + 1).values
-        mask = flat > threshold
-        ties = (flat == threshold).nonzero().flatten()
-        mask[ties[: kept - int(mask.sum())]] = True
-    parts = mask.split([score.numel() for score in scores.values()])
-    return {n: part.view(scores[n].shape) for n, part in zip(scores, parts, strict=True)}
+def everything(layers: Mapping[str, nn.Module]) -> Masks:
+    """Return masks that keep every weight."""
+    return {n: torch.ones_like(cast(Tensor, m.weight), dtype=torch.bool) for n, m in layers.items()}
 
 
 def masks(
-    model: nn.Module, pruning: str, sparsity: float, example: Example | None, seed: int
+    model: nn.Module,
+    pruning: str,
+    sparsity: float,
+    example: Example | None = None,
+    seed: int = 0,
+    *,
+    scope: str = "global",
+    layers: Iterable[str] | None = None,
 ) -> Masks:
     """Return a bool mask per prunable layer, True where a weight is kept.
 
@@ -123,18 +295,72 @@ def masks(
         sparsity: share of the prunable weights to remove, in [0, 1).
         example: images and labels, for pruners that look at data.
         seed: seed of the random streams.
+        scope: ``"global"`` meets the sparsity over all layers together, ``"layer"`` in each
+            one. ERK has its own layer densities.
+        layers: names of the layers to prune (default: every convolution).
 
     Raises:
-        InputError: see ``check``.
+        InputError: see ``check``; an example is missing; a layer has no weight.
         CollapseError: a layer is left without a weight.
     """
-    check(pruning, sparsity)
-    if pruning == "none" or sparsity == 0:
-        return {n: torch.ones_like(m.weight, dtype=torch.bool) for n, m in prunable(model).items()}
-    kept = keep_highest(PRUNERS[pruning](model, example, seed), sparsity)
-    for name, mask in kept.items():
+    check(pruning, sparsity, scope)
+    chosen = tuple(prunable(model) if layers is None else layers)
+    request = Request(chosen, sparsity, scope, example, seed)
+    weights = _weights(model, request)
+    if pruning == "none" or sparsity == 0 or not weights:
+        return everything({n: model.get_submodule(n) for n in chosen})
+    if pruning in NEED_DATA and example is None:
+        raise InputError(f"pruning {pruning!r} needs example=(images, labels)")
+    if pruning == "erk":
+        kept = erk_counts({n: tuple(w.shape) for n, w in weights.items()}, sparsity)
+        budgets: Budgets = [((n,), count) for n, count in kept.items()]
+    else:
+        budgets = _budgets(weights, sparsity, scope)
+    found = keep_highest(PRUNERS[pruning](model, request), budgets)
+    for name, mask in found.items():
         if not bool(mask.any()):
             raise CollapseError(
                 f"layer {name!r} is left without a weight by {pruning} at sparsity {sparsity}"
             )
-    return kept
+    return found
+
+
+class Mask(nn.Module):
+    """A parametrization: the weight where the mask is True, zero elsewhere."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the masked weight."""
+        return weight * self.mask
+
+
+def prune(
+    model: nn.Module,
+    pruning: str,
+    sparsity: float,
+    *,
+    example: Example | None = None,
+    seed: int = 0,
+    scope: str = "global",
+    layers: Iterable[str] | None = None,
+) -> nn.Module:
+    """Return a pruned copy of a network; pruned weights are zero and stay zero in training.
+
+    The masks are parametrizations (``torch.nn.utils.parametrize``): ordinary tools for those
+    apply, for instance ``remove_parametrizations`` to be left with plain weights.
+
+    Args and errors: see ``masks``.
+    """
+    found = masks(model, pruning, sparsity, example, seed, scope=scope, layers=layers)
+    pruned = copy.deepcopy(model)
+    for name, mask in found.items():
+        layer = pruned.get_submodule(name)
+        with torch.no_grad():
+            cast(Tensor, layer.weight).masked_fill_(~mask, 0)
+        parametrize.register_parametrization(layer, "weight", Mask(mask))
+    return pruned

@@ -1,4 +1,8 @@
-"""What a network costs: parameters, multiply-adds on non-zero weights and as executed, latency."""
+"""What a network costs: parameters, latency, and multiply-adds.
+
+Multiply-adds are counted as executed, on non-zero weights, and as dense and 2:4-sparse
+hardware could execute them.
+"""
 
 import copy
 import math
@@ -24,6 +28,15 @@ _WEIGHT_ARGUMENT = {
 }
 
 
+# Which axis of those weights counts input channels, for operators of layers with weights.
+_INPUT_AXIS = {
+    _aten.convolution: 1,
+    _aten._convolution: 1,
+    _aten.addmm: 0,
+    _aten.mm: 0,
+}
+
+
 def _executed_macs(packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> int:
     if packet is not _aten.convolution_backward:
         return int(flop_registry[packet](*args, **kwargs, out_val=out) // 2)
@@ -45,12 +58,18 @@ class MacCounter(TorchDispatchMode):
     Attributes:
         executed: MACs as executed, zeros included.
         nonzero: MACs on non-zero weights.
+        dense: MACs that dense hardware needs: filters and input channels whose weights are
+            all zero are left out of their layer.
+        sparse24: the same where the hardware also skips half of each layer that keeps the
+            2:4 pattern (at most two of every 4 consecutive input channels, at each position).
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.executed = 0
         self.nonzero = 0
+        self.dense = 0
+        self.sparse24 = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -61,11 +80,32 @@ class MacCounter(TorchDispatchMode):
         if packet in flop_registry:
             macs = _executed_macs(packet, args, kwargs or {}, out)
             self.executed += macs
+            parts = (1.0, 1.0, 1.0)
             if packet in _WEIGHT_ARGUMENT:
-                weight: Tensor = args[_WEIGHT_ARGUMENT[packet]]
-                macs = round(macs * int(torch.count_nonzero(weight)) / weight.numel())
-            self.nonzero += macs
+                parts = _needed(args[_WEIGHT_ARGUMENT[packet]], _INPUT_AXIS.get(packet))
+            self.nonzero += round(macs * parts[0])
+            self.dense += round(macs * parts[1])
+            self.sparse24 += round(macs * parts[2])
         return out
+
+
+def _needed(weight: Tensor, input_axis: int | None) -> tuple[float, float, float]:
+    """Return which share of a weight's MACs is non-zero, dense hardware's, 2:4 hardware's.
+
+    ``input_axis`` is that of the input channels, None where the two others do not apply; the
+    outputs' is the other one of the first two.
+    """
+    used = weight != 0
+    nonzero = int(used.sum()) / weight.numel()
+    if input_axis is None:
+        return nonzero, 1.0, 1.0
+    rows = used.movedim(input_axis, -1).movedim(int(input_axis == 0), 0)
+    filters = rows.flatten(1).any(dim=1)
+    channels = rows.flatten(0, -2).any(dim=0)
+    dense = float(filters.float().mean()) * float(channels.float().mean())
+    fits = rows.shape[-1] % 4 == 0
+    follows = fits and bool((rows.reshape(-1, 4).sum(dim=1) <= 2).all())
+    return nonzero, dense, min(dense, 0.5) if follows else dense
 
 
 def parameters(network: nn.Module) -> int:
@@ -95,6 +135,23 @@ def inference_macs(network: nn.Module, image: Tensor) -> tuple[int, int]:
     with MacCounter() as counter:
         measured(image)
     return counter.nonzero, counter.executed
+
+
+@torch.no_grad()
+def hardware_macs(network: nn.Module, image: Tensor) -> dict[str, int]:
+    """Return the MACs of one image's ensemble prediction, counted in four ways.
+
+    ``nonzero``, ``executed``, ``dense`` and ``sparse24``: see ``MacCounter``.
+
+    Args:
+        network: images (batch, channels, h, w) → logits.
+        image: one image, (1, channels, h, w).
+    """
+    measured = copy.deepcopy(network).eval()
+    with MacCounter() as counter:
+        measured(image)
+    names = ("nonzero", "executed", "dense", "sparse24")
+    return {name: int(getattr(counter, name)) for name in names}
 
 
 @torch.no_grad()

@@ -1,0 +1,62 @@
+"""The loss against PyTorch's own functions, written out exit by exit."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from dense_reference import dense_loss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nfe.distillation import ensemble_distillation, fission_loss
+
+
+@settings(deadline=None)
+@given(
+    batch=st.integers(1, 5),
+    exits=st.integers(1, 4),
+    classes=st.integers(2, 6),
+    temperature=st.floats(0.5, 10),
+    seed=st.integers(0, 999),
+)
+def test_loss_equals_the_sum_over_exits(batch, exits, classes, temperature, seed):
+    draws = torch.Generator().manual_seed(seed)
+    logits = 5 * torch.randn(batch, exits, classes, generator=draws, dtype=torch.float64)
+    labels = torch.randint(classes, (batch,), generator=draws)
+    expected = dense_loss(logits, labels, temperature)
+    torch.testing.assert_close(fission_loss(logits, labels, temperature), expected)
+
+
+def test_the_teacher_gets_no_gradient():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
+    ensemble_distillation(logits, 3.0).backward()
+    teacher = torch.softmax(logits.detach().mean(dim=1, keepdim=True) / 3, dim=-1)
+    student = torch.softmax(logits.detach() / 3, dim=-1)
+    # T² · d KL(p ‖ softmax(z / T)) / dz = T · (softmax(z / T) − p), batch mean.
+    torch.testing.assert_close(logits.grad, 3 * (student - teacher) / 3)
+
+
+def test_equal_exits_leave_the_cross_entropy_alone():
+    logits = torch.randn(4, 1, 5).expand(4, 3, 5)
+    labels = torch.tensor([0, 1, 2, 3])
+    assert ensemble_distillation(logits, 3.0).item() == pytest.approx(0, abs=1e-5)
+    expected = 3 * F.cross_entropy(logits[:, 0], labels)
+    torch.testing.assert_close(fission_loss(logits, labels, weight=0.0), expected)
+
+
+def test_gradients_pass_a_finite_difference_check():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([1, 3])
+    fixed = logits.detach().mean(dim=1, keepdim=True) / 3
+
+    def with_fixed_teacher(z):
+        teacher = torch.softmax(fixed, dim=-1).expand(2, 3, 4)
+        divergence = F.kl_div(F.log_softmax(z / 3, -1), teacher, reduction="sum") / 2
+        ce = sum(F.cross_entropy(z[:, k], labels) for k in range(3))
+        return ce + 9 * divergence
+
+    assert torch.autograd.gradcheck(with_fixed_teacher, logits)
+    (expected,) = torch.autograd.grad(with_fixed_teacher(logits), logits)
+    (found,) = torch.autograd.grad(fission_loss(logits, labels), logits)
+    torch.testing.assert_close(found, expected)
