@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nfe.data_cli import add_data_commands
 from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def train(arguments: argparse.Namespace) -> int:
         epochs=arguments.epochs,
         seed=arguments.seed,
         resolution=arguments.resolution,
+        num_classes=arguments.num_classes,
+        images_per_class=arguments.images_per_class,
         protocol=arguments.protocol,
         audit=arguments.audit,
     )
@@ -244,6 +247,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="nfe-bench", description="A reproducible benchmark of low-cost ensembles."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    add_data_commands(commands)
 
     def command(name: str, handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (handler.__doc__ or "").splitlines()[0]
@@ -260,6 +264,8 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--artifacts", type=Path, help="weights and predictions (default: OUTPUT)")
     p.add_argument("--data-root", type=Path)
     p.add_argument("--resolution", type=int)
+    p.add_argument("--num-classes", help="the first classes only")
+    p.add_argument("--images-per-class", help="the first training images of each class only")
     p.add_argument("--protocol", default="equal")
     p.add_argument("--audit", action="store_true", help="evaluate the test split every epoch")
     p.add_argument("--checkpoint-seconds", type=float, default=300.0)

@@ -21,6 +21,8 @@ SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "suite.s
 _RUN_KEYS = (
     "dataset",
     "resolution",
+    "num_classes",
+    "images_per_class",
     "architecture",
     "method",
     "protocol",

@@ -63,7 +63,7 @@ def _identity(suite: Suite, planned: Planned) -> dict[str, Any]:
         "suite": suite.name,
         "dataset": run.dataset,
         "resolution": run.resolution,
-        "subset": "all",
+        "subset": run.subset,
         "architecture": run.architecture,
         "method": run.method,
         "members": settings.get("members") or settings.get("exits"),
