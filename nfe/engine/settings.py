@@ -43,6 +43,8 @@ def _convert(value: Any, kind: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _convert_optional(value, arguments)
     if origin is tuple:
+        if value == "none":
+            return ()
         parts = value.split("/") if isinstance(value, str) else value
         if isinstance(parts, (int, float)):
             parts = [parts]
