@@ -98,7 +98,10 @@ def test_every_shipped_suite_expands(path):
         (config({"method": "nfe", "exits": 4}), "exits is 4: allowed: 1 to 3"),
         (config({"method": "single", "dataset": "digit"}), "did you mean 'digits'"),
         (config({"method": "single"}, {"method": "single"}), "stands in the group twice"),
-        (config({"method": "single"}, only="headlin"), "group of the suite.*did you mean 'headline'"),
+        (
+            config({"method": "single"}, only="headlin"),
+            "group of the suite.*did you mean 'headline'",
+        ),
         (config({"method": "single"}, groups={}), "groups: .* non-empty"),
         (config(), "groups/headline: .* non-empty"),
         (config({"method": "single"}, seeds=0), "seeds: 0 is less than the minimum"),
