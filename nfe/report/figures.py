@@ -112,8 +112,10 @@ def accuracy_vs_flops(rows: pd.DataFrame) -> Figure:
     """Draw accuracy against the inference FLOPs on non-zero weights, one mark per setting."""
     figure, panels = _panels(rows)
     for ax, part in panels:
-        points = _points(part, ["method", "members", "macs_nonzero"], "accuracy")
-        points["flops"] = 2 * points["macs_nonzero"]
+        # Pruned by data or at random, each seed of a setting has other non-zero MACs.
+        setting = ["method", "members", "settings", "recipe"]
+        points = _points(part, setting, "accuracy")
+        points["flops"] = 2 * _points(part, setting, "macs_nonzero")["mean"]
         ax.set_xscale("log")
         for point, shift in zip(points.itertuples(), _side_by_side(points["flops"]), strict=True):
             ax.errorbar(
