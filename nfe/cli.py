@@ -318,7 +318,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"nfe-bench: error: {error}", file=sys.stderr)
         return 2
-    except DivergenceError as error:
+    except (DivergenceError, OSError) as error:
         print(f"nfe-bench: failed: {error}", file=sys.stderr)
         return FAILED
     except Interrupted as error:

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,6 +13,7 @@ from conftest import finish, same_files, start
 
 from nfe.engine import checkpoint
 from nfe.engine.checkpoint import Progress
+from nfe.engine.optimizer import SGD
 
 IDENTICAL = ("metrics.json", "history.csv", "per_image.npz", "config.json", "model.safetensors")
 SPLIT = ("--set", "exits=2", "sparsity=0.5", "pruning=snip")
@@ -136,3 +139,36 @@ def test_a_state_brings_back_weights_and_momentum(tmp_path):
         assert torch.equal(a, b)
         first, second = optimizer.state[a], its_optimizer.state[b]
         assert torch.equal(first["momentum_buffer"], second["momentum_buffer"])
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_the_optimizer_is_pytorchs_bit_for_bit(nesterov):
+    settings = {"lr": 0.1, "momentum": 0.9, "nesterov": nesterov, "weight_decay": 5e-4}
+    draws = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(5, 3, generator=draws)) for _ in range(3)]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    groups = [({"params": p[:2]}, {"params": p[2:], "weight_decay": 0.0}) for p in (ours, theirs)]
+    optimizers = SGD(groups[0], **settings), torch.optim.SGD(groups[1], fused=True, **settings)
+    for rate in (0.1, 0.1, 0.02):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn(5, 3, generator=draws)
+            b.grad = a.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    for a, b in zip(ours, theirs, strict=True):
+        buffers = (o.state[p]["momentum_buffer"] for o, p in zip(optimizers, (a, b), strict=True))
+        assert torch.equal(*buffers)
+
+
+def test_a_start_does_not_import_the_compiler():
+    code = (
+        "import sys; from nfe.cli import main; main(sys.argv[1:]); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    arguments = ["benchmark", "--architecture", "wrn-10-1", "--method", "nfe", "--image", "8"]
+    subprocess.run([sys.executable, "-c", code, *arguments, "--batch", "2"], check=True)
