@@ -71,6 +71,11 @@ class MacCounter(TorchDispatchMode):
         self.dense = 0
         self.sparse24 = 0
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch's switch: else the first operator imports the compiler, for seconds.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:

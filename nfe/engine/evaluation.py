@@ -4,6 +4,7 @@ Everything is computed in float64 from the stored float16 logits, so that a tabl
 rebuilt to the last digit from what a run left behind.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -25,9 +26,16 @@ BINS = 15
 
 @torch.no_grad()
 def predict(
-    network: nn.Module, card: Card, split: Split, precision: str, batch: int = 500
+    network: nn.Module,
+    card: Card,
+    split: Split,
+    precision: str,
+    batch: int = 500,
+    between: Callable[[], None] = lambda: None,
 ) -> Array:
     """Return the logits of a split in evaluation mode: (images, members, classes) float16.
+
+    ``between`` is called after every batch.
 
     Raises:
         DivergenceError: a logit is not finite, or too large for float16.
@@ -39,6 +47,7 @@ def predict(
     for images in split.images.split(batch):
         with autocast(precision, images.device):
             rows.append(network(normalize(images)).half().cpu())
+        between()
     network.train(was_training)
     logits = torch.cat(rows)
     if not torch.isfinite(logits).all():
