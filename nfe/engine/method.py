@@ -106,6 +106,13 @@ class Method(ABC):
     def network(self, context: Context) -> nn.Module:
         """Return the network: images (batch, channels, h, w) → logits (batch, members, classes)."""
 
+    def skeleton(self, context: Context) -> nn.Module:
+        """Return the network that saved weights are loaded into; there is no data to look at.
+
+        A method whose network depends on data overrides it.
+        """
+        return self.network(context)
+
     def training_batch(
         self, images: Tensor, labels: Tensor, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:

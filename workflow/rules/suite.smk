@@ -51,7 +51,13 @@ PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLES = [
     *(
         RESULTS / f"{name}"
-        for name in ("runs.csv", "summary.csv", "summary.md", "summary.tex")
+        for name in (
+            "runs.csv",
+            "summary.csv",
+            "summary.md",
+            "summary.tex",
+            "summary.json",
+        )
     ),
     PLANNED,
 ]
