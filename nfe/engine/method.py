@@ -4,6 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, Self
 
@@ -157,6 +158,7 @@ def method_names() -> list[str]:
     return sorted(point.name for point in entry_points(group="nfe_bench.methods"))
 
 
+@cache
 def method_class(name: str) -> type[Method]:
     """Return the method registered under ``name``.
 
