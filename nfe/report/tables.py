@@ -12,6 +12,7 @@ from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import csv_bytes, read_json, write_bytes
 from nfe.engine.latency import network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
+from nfe.report import curves
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
 from nfe.report.statistics import summarize
 
@@ -128,11 +129,16 @@ def summary_rows(rows: Iterable[Row]) -> list[Row]:
 
     Runs that are only members of others do not count as seeds.
     """
+    return [_summary(seeds) for seeds in _settings(rows)]
+
+
+def _settings(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return the rows of each setting."""
     settings: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if row["groups"] != MEMBERS:
             settings.setdefault(setting_key(row), []).append(row)
-    return [_summary(seeds) for seeds in settings.values()]
+    return list(settings.values())
 
 
 def _summary(seeds: Sequence[Row]) -> Row:
@@ -291,26 +297,26 @@ def latex(suite: Suite, rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def labelled(rows: Sequence[Row]) -> dict[str, Row]:
-    """Return summary rows by a short name of their setting, each name once."""
-    found: dict[str, Row] = {}
-    for title, section in _sections(rows).items():
+def labels(summary: Sequence[Row]) -> list[str]:
+    """Return a short name of each summary row's setting, each name once."""
+    named: dict[int, str] = {}
+    for title, section in _sections(summary).items():
         compared = _compared(section)
         for row in section:
             members = f"M {row['members']}" if row["members"] else ""
             words = (row["method"], members, setting_words(row, compared))
             label = ", ".join(word for word in words if word)
-            found[f"{title}: {label}" if label in found else label] = row
-    return found
+            named[id(row)] = f"{title}: {label}" if label in named.values() else label
+    return [named[id(row)] for row in summary]
 
 
-def metrics_json(rows: Sequence[Row]) -> bytes:
+def metrics_json(summary: Sequence[Row]) -> bytes:
     """Return the settings' means as nested JSON, which ``dvc metrics`` reads.
 
     Numbers are the table's own text, so that a change here is a change there.
     """
     nested: dict[str, dict[str, float]] = {}
-    for label, row in labelled(rows).items():
+    for label, row in zip(labels(summary), summary, strict=True):
         means = {metric: row[f"{metric}_mean"] for metric in METRICS}
         nested[label] = {metric: float(mean) for metric, mean in means.items() if mean}
     return (json.dumps(nested, indent=1, allow_nan=False) + "\n").encode()
@@ -324,8 +330,10 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
     """
     rows = run_rows(suite, results, partial)
     summary = summary_rows(rows)
+    seeds = dict(zip(labels(summary), _settings(rows), strict=True))
     return {
         "runs.csv": csv_bytes(RUNS, rows),
+        "curves.csv": csv_bytes(curves.COLUMNS, curves.rows(seeds, results / "runs")),
         "summary.csv": csv_bytes(SUMMARY, summary),
         "summary.json": metrics_json(summary),
         "summary.md": markdown(suite, summary).encode(),

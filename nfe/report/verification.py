@@ -215,8 +215,8 @@ def _guarded(check: Callable[[], Iterator[str]]) -> Iterator[str]:
         yield from check()
     except InputError as error:
         yield str(error)
-    except KeyError as error:
-        yield f"{error} is missing"
+    except (KeyError, TypeError, ValueError) as error:
+        yield f"a file is damaged or incomplete: {type(error).__name__}: {error}"
 
 
 def _read_plan(results: Path) -> tuple[Suite, list[str]]:
