@@ -14,6 +14,14 @@ def verify(arguments: argparse.Namespace) -> int:
     return 1 if report.problems else 0
 
 
+def release(arguments: argparse.Namespace) -> int:
+    """Freeze a suite: manifest, model cards, citation data, what moved since the last version."""
+    from nfe.report.release import release
+
+    print("\n".join(release(arguments.suite, arguments.version)))
+    return 0
+
+
 def add_artifact_commands(
     subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
 ) -> None:
@@ -29,3 +37,7 @@ def add_artifact_commands(
     parser.add_argument("results", type=Path, help="a suite's results folder: results/SUITE")
     parser.add_argument("--deep", action="store_true", help="recompute predictions from weights")
     parser.add_argument("--data-root", type=Path, help="folder of prepared data, for --deep")
+
+    parser = command(release)
+    parser.add_argument("suite")
+    parser.add_argument("version", help="three numbers, such as 1.0.0")

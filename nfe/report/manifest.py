@@ -9,6 +9,7 @@ from nfe.engine.errors import InputError
 from nfe.engine.files import read_json
 
 NAME = "manifest.json"
+_STORES = ("cache", "remote")
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
@@ -97,4 +98,15 @@ def differences(results: Path) -> tuple[str | None, list[str]]:
     for path, record in frozen["artifacts"].items():
         if (base / path).exists() and digest(base / path) != record["sha256"]:
             problems.append(f"{path}: not the file of release {version}")
+        problems += _stored(base, path, record["md5"])
     return version, problems
+
+
+def _stored(base: Path, path: str, md5: str) -> list[str]:
+    """Check DVC's copies of an artifact, in the cache and in the remote of the repository."""
+    copies = (base / ".dvc" / at / "files" / "md5" / md5[:2] / md5[2:] for at in _STORES)
+    return [
+        f"{copy.relative_to(base)}: altered; it should be {path}"
+        for copy in copies
+        if copy.exists() and digest(copy, "md5") != md5
+    ]
