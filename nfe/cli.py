@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nfe.artifacts_cli import add_artifact_commands
 from nfe.data_cli import add_data_commands
 from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
 
@@ -241,6 +242,14 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", type=Path)
 
 
+def _throughput_options(parser: argparse.ArgumentParser) -> None:
+    _common_run_options(parser)
+    parser.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--image", type=int, default=32, metavar="PIXELS")
+    parser.add_argument("--json", action="store_true")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -248,6 +257,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_data_commands(commands)
+    add_artifact_commands(commands)
 
     def command(name: str, handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (handler.__doc__ or "").splitlines()[0]
@@ -300,12 +310,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("what", choices=["methods", "datasets", "architectures", "pruning"])
     p.add_argument("--json", action="store_true")
 
-    p = command("benchmark", benchmark)
-    _common_run_options(p)
-    p.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
-    p.add_argument("--batch", type=int, default=64)
-    p.add_argument("--image", type=int, default=32, metavar="PIXELS")
-    p.add_argument("--json", action="store_true")
+    _throughput_options(command("benchmark", benchmark))
     return parser
 
 

@@ -4,7 +4,7 @@ Everything is computed in float64 from the stored float16 logits, so that a tabl
 rebuilt to the last digit from what a run left behind.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -104,7 +104,11 @@ def disagreement(logits: Array) -> float | None:
 
     The mean over all pairs of members; None for a single member.
     """
-    votes = logits.argmax(axis=-1)
+    return vote_disagreement(logits.argmax(axis=-1))
+
+
+def vote_disagreement(votes: Array) -> float | None:
+    """Return ``disagreement`` from the members' classes, (images, members)."""
     members = votes.shape[1]
     pairs = [(i, j) for i in range(members) for j in range(i)]
     if not pairs:
@@ -138,6 +142,19 @@ def metrics(logits: Array, labels: Array, combine: Combine) -> dict[str, Any]:
         "member_nll": [nll(p, labels) for p in single],
         "member_ece": [ece(p, labels) for p in single],
     }
+
+
+def test_scores(predictions: Mapping[str, Array], combine: Combine) -> dict[str, Any]:
+    """Return the test split's part of metrics.json, from stored predictions."""
+    logits = predictions["test_logits"]
+    found = metrics(logits, predictions["test_labels"], combine)
+    return {"members": logits.shape[1], **found}
+
+
+def heldout_scores(predictions: Mapping[str, Array], combine: Combine) -> dict[str, Any]:
+    """Return the held-out split's part of metrics.json, from stored predictions."""
+    found = metrics(predictions["heldout_logits"], predictions["heldout_labels"], combine)
+    return {f"heldout_{name}": found[name] for name in ("accuracy", "nll", "ece", "brier")}
 
 
 def per_image(logits: Array, labels: Array, combine: Combine) -> dict[str, Array]:

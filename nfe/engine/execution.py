@@ -168,13 +168,8 @@ def _train_and_write(trainer: Trainer, run: Run, place: Place, workplace: Workpl
         "heldout_logits": trainer.predict(data.heldout),
         "heldout_labels": data.heldout.labels.cpu().numpy(),
     }
-    image = trainer.example_image()
-    nonzero, dense = cost.inference_macs(trained.network, image)
     costs = {
-        "parameters": cost.parameters(trained.network),
-        "nonzero_parameters": cost.nonzero_parameters(trained.network),
-        "macs_nonzero": nonzero,
-        "macs_dense": dense,
+        **cost.inference(trained.network, trainer.example_image()),
         "train_macs": trained.train_macs,
     }
     checkpoint.save_weights(place.artifacts / "model.safetensors", trained.network, run.digest)
@@ -229,15 +224,12 @@ def _write(
     seconds: float,
 ) -> None:
     combine = run.build_method().combine
-    logits, labels = predictions["test_logits"], predictions["test_labels"]
-    heldout = evaluation.metrics(
-        predictions["heldout_logits"], predictions["heldout_labels"], combine
-    )
-    scores = evaluation.metrics(logits, labels, combine)
-    metrics = {"status": "ok", "members": logits.shape[1], **scores, **costs}
-    metrics |= {f"heldout_{name}": heldout[name] for name in ("accuracy", "nll", "ece", "brier")}
+    metrics = {"status": "ok", **evaluation.test_scores(predictions, combine), **costs}
+    metrics |= evaluation.heldout_scores(predictions, combine)
     write_npz(place.artifacts / "predictions.npz", predictions)
-    per_image = evaluation.per_image(logits, labels, combine)
+    per_image = evaluation.per_image(
+        predictions["test_logits"], predictions["test_labels"], combine
+    )
     _write_results(run, place, workplace, metrics, per_image, history, seconds)
 
 

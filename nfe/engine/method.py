@@ -4,6 +4,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, Self
 
@@ -106,6 +107,13 @@ class Method(ABC):
     def network(self, context: Context) -> nn.Module:
         """Return the network: images (batch, channels, h, w) → logits (batch, members, classes)."""
 
+    def skeleton(self, context: Context) -> nn.Module:
+        """Return the network that saved weights are loaded into; there is no data to look at.
+
+        A method whose network depends on data overrides it.
+        """
+        return self.network(context)
+
     def training_batch(
         self, images: Tensor, labels: Tensor, draws: torch.Generator
     ) -> tuple[Tensor, Tensor]:
@@ -150,6 +158,7 @@ def method_names() -> list[str]:
     return sorted(point.name for point in entry_points(group="nfe_bench.methods"))
 
 
+@cache
 def method_class(name: str) -> type[Method]:
     """Return the method registered under ``name``.
 

@@ -48,13 +48,9 @@ RUNS = [planned.run for planned in SUITE.runs]
 LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in RUNS})
 # The plan's digest in the name makes tables follow the configuration, not modification times.
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
-TABLES = [
-    *(
-        RESULTS / f"{name}"
-        for name in ("runs.csv", "summary.csv", "summary.md", "summary.tex")
-    ),
-    PLANNED,
-]
+TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
+FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv")
+TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
 FIGURES = [
     ROOT / "figures" / SUITE.name / f"{name}.{kind}"
