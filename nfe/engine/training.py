@@ -149,6 +149,8 @@ class Trainer:
         with _stop_requests() as requests:
             while self.progress.epoch < self.run.epochs:
                 self._epoch(requests)
+            # A request that came behind the last step must not be lost on whoever sent it.
+            self._pause(requests)
         steps = self.run.epochs * self.batches.per_epoch
         return Trained(
             self.network,
@@ -267,7 +269,13 @@ class Trainer:
 
     def predict(self, split: datasets.Split) -> evaluation.Array:
         """Return the current network's logits of a split (see ``evaluation.predict``)."""
-        return evaluation.predict(self.network, self.data.card, split, self.run.precision)
+        try:
+            return evaluation.predict(self.network, self.data.card, split, self.run.precision)
+        except DivergenceError as error:
+            epoch = min(self.progress.epoch + 1, self.run.epochs)
+            raise DivergenceError(
+                f"{error} in epoch {epoch}, after step {self.progress.step}"
+            ) from None
 
     def example_image(self) -> Tensor:
         """Return one normalized test image, (1, channels, height, width)."""
