@@ -1,6 +1,8 @@
 """Training in real processes: repeatable, resumable, honest about failure."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -11,7 +13,11 @@ from conftest import finish, same_files, start
 
 from nfe.engine import checkpoint
 from nfe.engine.checkpoint import Progress
+from nfe.engine.errors import DivergenceError, Interrupted
+from nfe.engine.execution import Workplace
 from nfe.engine.optimizer import SGD
+from nfe.engine.run import specify
+from nfe.engine.training import Trainer
 
 IDENTICAL = ("metrics.json", "history.csv", "per_image.npz", "config.json", "model.safetensors")
 SPLIT = ("--set", "exits=2", "sparsity=0.5", "pruning=snip")
@@ -42,6 +48,37 @@ def test_a_finished_run_leaves_its_files_and_is_not_repeated(calm, train):
     assert metrics["accuracy"] == pytest.approx(
         100 * np.load(calm / "per_image.npz")["correct"].mean()
     )
+
+
+def _trainer(state):
+    run = specify(dataset="digits", architecture_name="wrn-10-1", method="single", epochs=2)
+    return Trainer(run, Workplace(torch.device("cpu")).data(run), state)
+
+
+def test_a_stop_request_behind_the_last_step_is_not_lost(tmp_path, monkeypatch):
+    stopped = _trainer(tmp_path)
+
+    def curve(name, split):
+        if stopped.progress.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return Trainer._curve(stopped, name, split)
+
+    monkeypatch.setattr(stopped, "_curve", curve)
+    with pytest.raises(Interrupted, match="state saved"), stopped.stoppable():
+        stopped.train()
+    again, straight = _trainer(tmp_path).train(), _trainer(None).train()
+    assert again.history == straight.history
+    weights = again.network.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in straight.network.state_dict().items())
+
+
+def test_logits_that_overflow_are_a_divergence_with_epoch_and_step():
+    trainer = _trainer(None)
+    trainer.progress.step = 7
+    for parameter in trainer.network.parameters():
+        parameter.data.mul_(1e12)
+    with pytest.raises(DivergenceError, match=r"not finite in epoch 1, after step 7"):
+        trainer.predict(trainer.data.heldout)
 
 
 def test_a_diverging_run_fails_without_metrics_and_says_where(train, tmp_path):
