@@ -11,7 +11,11 @@ from conftest import finish, same_files, start
 
 from nfe.engine import checkpoint
 from nfe.engine.checkpoint import Progress
+from nfe.engine.errors import DivergenceError
+from nfe.engine.execution import Workplace
 from nfe.engine.optimizer import SGD
+from nfe.engine.run import specify
+from nfe.engine.training import Trainer
 
 IDENTICAL = ("metrics.json", "history.csv", "per_image.npz", "config.json", "model.safetensors")
 SPLIT = ("--set", "exits=2", "sparsity=0.5", "pruning=snip")
@@ -42,6 +46,16 @@ def test_a_finished_run_leaves_its_files_and_is_not_repeated(calm, train):
     assert metrics["accuracy"] == pytest.approx(
         100 * np.load(calm / "per_image.npz")["correct"].mean()
     )
+
+
+def test_logits_that_overflow_are_a_divergence_with_epoch_and_step():
+    run = specify(dataset="digits", architecture_name="wrn-10-1", method="single", epochs=2)
+    trainer = Trainer(run, Workplace(torch.device("cpu")).data(run))
+    trainer.progress.step = 7
+    for parameter in trainer.network.parameters():
+        parameter.data.mul_(1e12)
+    with pytest.raises(DivergenceError, match=r"not finite in epoch 1, after step 7"):
+        trainer.predict(trainer.data.heldout)
 
 
 def test_a_diverging_run_fails_without_metrics_and_says_where(train, tmp_path):

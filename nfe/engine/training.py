@@ -274,9 +274,14 @@ class Trainer:
 
     def predict(self, split: datasets.Split) -> evaluation.Array:
         """Return the current network's logits of a split (see ``evaluation.predict``)."""
-        return evaluation.predict(
-            self.network, self.data.card, split, self.run.precision, between=self._pause
-        )
+        network, card = self.network, self.data.card
+        try:
+            return evaluation.predict(network, card, split, self.run.precision, between=self._pause)
+        except DivergenceError as error:
+            epoch = min(self.progress.epoch + 1, self.run.epochs)
+            raise DivergenceError(
+                f"{error} in epoch {epoch}, after step {self.progress.step}"
+            ) from None
 
     def example_image(self) -> Tensor:
         """Return one normalized test image, (1, channels, height, width)."""

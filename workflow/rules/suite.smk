@@ -26,7 +26,9 @@ ROOT = Path(config.get("output", "."))
 RESULTS = ROOT / "results" / SUITE.name
 # The environment of snakemake itself, whether or not it is activated.
 BENCH = f"{shlex.quote(sys.executable)} -m nfe"
-DATA_ROOT = f"--data-root {config['data_root']}" if "data_root" in config else ""
+DATA_ROOT = (
+    f"--data-root {shlex.quote(config['data_root'])}" if "data_root" in config else ""
+)
 
 
 def run_files(runs):
@@ -52,8 +54,7 @@ TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
 FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv")
 TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
+FIGURE_FOLDER = ROOT / "figures" / SUITE.name
 FIGURES = [
-    ROOT / "figures" / SUITE.name / f"{name}.{kind}"
-    for name in FIGURE_NAMES
-    for kind in FORMATS
+    FIGURE_FOLDER / f"{name}.{kind}" for name in FIGURE_NAMES for kind in FORMATS
 ]

@@ -13,7 +13,7 @@ for number, chunk in enumerate(SUITE.chunks()):
         params:
             runs=[run.name for run in chunk],
         shell:
-            "{BENCH} run --plan {PLAN} --root {ROOT} {DATA_ROOT} --run {params.runs} > {log} 2>&1"
+            "{BENCH} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} --run {params.runs} > {log:q} 2>&1"
 
 
 for number, run in enumerate(SUITE.combined()):
@@ -31,7 +31,7 @@ for number, run in enumerate(SUITE.combined()):
         params:
             run=run.name,
         shell:
-            "{BENCH} run --plan {PLAN} --root {ROOT} {DATA_ROOT} --run {params.run} > {log} 2>&1"
+            "{BENCH} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} --run {params.run} > {log:q} 2>&1"
 
 
 rule latency:
@@ -42,4 +42,4 @@ rule latency:
     # All cores: nothing else may run on the device meanwhile.
     threads: lambda wildcards: workflow.cores or 1
     shell:
-        "{BENCH} latency --plan {PLAN} --root {ROOT} {DATA_ROOT} > {log} 2>&1"
+        "{BENCH} latency --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} > {log:q} 2>&1"
