@@ -131,10 +131,11 @@ def latency(arguments: argparse.Namespace) -> int:
 
 def tables(arguments: argparse.Namespace) -> int:
     """Write a suite's tables."""
-    from nfe.engine.suite import load_plan
+    from nfe.engine.suite import expand, load_plan, read_config
     from nfe.report import tables as report
 
-    suite = load_plan(arguments.plan)
+    plan, config = arguments.plan, arguments.config
+    suite = load_plan(plan) if plan else expand(read_config(config))
     report.write(suite, arguments.root / "results" / suite.name, arguments.partial)
     return 0
 
@@ -287,7 +288,10 @@ def build_parser() -> argparse.ArgumentParser:
     _suite_options(command("latency", latency))
 
     p = command("tables", tables)
-    _suite_options(p)
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument("--plan", type=Path, help="the expanded suite")
+    source.add_argument("--config", type=Path, help="the suite's configuration")
+    p.add_argument("--root", type=Path, default=Path(), help="folder of results/")
     p.add_argument("--partial", action="store_true", help="leave out runs that are not finished")
 
     p = command("figure", figure)

@@ -72,12 +72,14 @@ class Method(ABC):
         combine: how members become one prediction: ``"logits"`` averages logits and then
             takes the softmax, ``"probabilities"`` averages the members' softmax.
         published: what the method's own paper changes in the recipe, plus ``epochs``.
+        published_settings: settings in which the paper departs from the class's defaults.
         member_method: set by a method that trains nothing itself but combines several runs
             of that method (see ``member_seeds``).
     """
 
     combine: ClassVar[Literal["logits", "probabilities"]] = "probabilities"
     published: ClassVar[Mapping[str, Any]] = {}
+    published_settings: ClassVar[Mapping[str, Any]] = {}
     member_method: ClassVar[str | None] = None
 
     @classmethod

@@ -113,10 +113,7 @@ def predict(
     split = Split(torch.from_numpy(pixels).to(device), torch.zeros(len(pixels), dtype=torch.int64))
     parts = [(member, place.member(member)) for member in run.members()] or [(run, place)]
     logits = np.concatenate(
-        [
-            evaluation.predict(_network(part, at, device), run.card, split, run.precision)
-            for part, at in parts
-        ],
+        [evaluation.predict(_network(part, at, device), run.card, split) for part, at in parts],
         axis=1,
     )
     together = evaluation.combined_log_probabilities(logits, run.build_method().combine)

@@ -275,9 +275,7 @@ class Trainer:
     def predict(self, split: datasets.Split) -> evaluation.Array:
         """Return the current network's logits of a split (see ``evaluation.predict``)."""
         try:
-            return evaluation.predict(
-                self.network, self.data.card, split, self.run.precision, between=self._pause
-            )
+            return evaluation.predict(self.network, self.data.card, split, between=self._pause)
         except DivergenceError as error:
             epoch = min(self.progress.epoch + 1, self.run.epochs)
             raise DivergenceError(

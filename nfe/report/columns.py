@@ -104,5 +104,6 @@ def text(column: str, value: object) -> str:
     if column in DECIMALS and isinstance(value, (int, float)):
         return f"{value:.{DECIMALS[column]}f}"
     if isinstance(value, float):
-        return f"{value:.3g}"
+        # A ratio reads like 0.333/0.333/0.333; what sets a run apart keeps all its digits.
+        return f"{value:.3g}" if column == "grouping_ratio" else f"{value:g}"
     return str(value)

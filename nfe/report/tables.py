@@ -18,6 +18,8 @@ from nfe.report.statistics import summarize
 
 Row = dict[str, str]
 
+# Further statistics: the choice's criterion in tuning, and the other rule of combining members.
+FURTHER = ("heldout_nll", "accuracy_other", "nll_other", "ece_other")
 RECIPE = ("lr", "weight_decay", "batch_size")
 SUMMARY = (
     *SETTING,
@@ -33,7 +35,7 @@ SUMMARY = (
     "train_seconds_mean",
     "groups",
     *RECIPE,
-    *(f"heldout_nll_{statistic}" for statistic in ("mean", "std", "ci95")),
+    *(f"{m}_{statistic}" for m in FURTHER for statistic in ("mean", "std", "ci95")),
     "recipe",
     "schema",
 )
@@ -152,7 +154,7 @@ def _summary(seeds: Sequence[Row]) -> Row:
     summary |= {s: str(sum(r["status"] == s for r in seeds)) for s in ("failed", "collapsed")}
     groups = dict.fromkeys(group for row in seeds for group in row["groups"].split("/"))
     summary["groups"] = "/".join(groups)
-    for metric in (*METRICS, "heldout_nll"):
+    for metric in (*METRICS, *FURTHER):
         values = [float(row[metric]) for row in good if row[metric]]
         for statistic, value in summarize(values).items():
             summary[f"{metric}_{statistic}"] = text(metric, value)

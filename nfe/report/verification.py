@@ -276,7 +276,7 @@ def _predictions(run: Run, network: nn.Module, data: Data, path: Path) -> Iterat
     for name, split in (("test", data.test), ("heldout", data.heldout)):
         if not np.array_equal(stored[f"{name}_labels"], split.labels.cpu().numpy()):
             yield f"{path}: {name}_labels: not the data set's"
-        right = evaluation.predict(network, data.card, split, run.precision).astype(np.float64)
+        right = evaluation.predict(network, data.card, split).astype(np.float64)
         found = stored[f"{name}_logits"].astype(np.float64)
         if found.shape != right.shape:
             yield f"{path}: {name}_logits: shape {found.shape}, recomputed {right.shape}"
@@ -294,7 +294,7 @@ def _predictions(run: Run, network: nn.Module, data: Data, path: Path) -> Iterat
 
 def _images(run: Run, network: nn.Module, data: Data, folder: Path) -> Iterator[str]:
     """Compare the per-image file with the network, where predictions are not at hand."""
-    logits = evaluation.predict(network, data.card, data.test, run.precision)
+    logits = evaluation.predict(network, data.card, data.test)
     labels = data.test.labels.cpu().numpy()
     right = evaluation.per_image(logits, labels, run.build_method().combine)["nll"]
     found = _arrays(folder / "per_image.npz")["nll"]

@@ -22,9 +22,11 @@ def fetch(name: str, root: Path) -> list[Path]:
         InputError: the data set has no published files, or see ``download``.
     """
     _check_name(name)
-    archives = () if name.endswith(CORRUPTED) else dataset(name).archives
+    if name.endswith(CORRUPTED):
+        raise InputError(f"{name} is made from prepared images: nfe-bench data prepare {name}")
+    archives = dataset(name).archives
     if not archives:
-        raise InputError(f"{name}: nothing to download; see nfe-bench data prepare")
+        raise InputError(f"{name} comes with an installed package: nothing to download")
     return [download(archive, _downloads(name, root)) for archive in archives]
 
 
