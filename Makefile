@@ -1,6 +1,7 @@
 # make .venv      the locked environment
 # make benchmark  the quick suite, trained afresh into reproduction/  (FRESH=1 starts over)
 # make test       the core tests
+# make test-slow  the tests that take minutes each
 # make lint       formatter, linter, type checker
 # make lock       resolve requirements/*.txt again
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 CORES ?= all
 WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: benchmark test lint format lock clean
+.PHONY: benchmark test test-slow lint format lock clean
 
 .venv: .venv/.complete
 
@@ -28,6 +29,9 @@ benchmark: .venv
 
 test: .venv
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-slow: .venv
+	$(BIN)/python -m pytest -n auto -m slow
 
 lint: .venv
 	$(BIN)/ruff format --check .
