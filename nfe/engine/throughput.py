@@ -73,8 +73,8 @@ class Meter:
         device: where it trains.
     """
 
-    def __init__(self, run: Run, batch: int, pixels: int) -> None:
-        """Make the run ready and take its first steps."""
+    def __init__(self, run: Run, batch: int, pixels: int, warm_up: int = 3) -> None:
+        """Make the run ready and take ``warm_up`` steps."""
         recipe = dataclasses.replace(run.recipe, batch_size=batch)
         self._run = dataclasses.replace(run, recipe=recipe)
         self.device = default_device()
@@ -82,7 +82,7 @@ class Meter:
         self._trainer = Trainer(self._run, _noise(run, batch, pixels).to(self.device))
         epochs = itertools.count()
         self._batches = itertools.chain.from_iterable(map(self._trainer.batches.epoch, epochs))
-        for _ in range(3):
+        for _ in range(warm_up):
             self.step()
 
     def step(self) -> None:
