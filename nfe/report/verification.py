@@ -192,7 +192,7 @@ class _Verification:
         data = self.workplace.data(run)
         folder, weights = self.results / "runs" / run.name, self.artifacts / run.name
         metrics = read_json(folder / "metrics.json")
-        prepare_process(run.threads)
+        prepare_process(run.threads, "float32")
         if metrics["status"] == "collapsed":
             yield from _collapse(run, data, folder)
             return
