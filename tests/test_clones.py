@@ -125,6 +125,16 @@ def test_a_missing_object_in_the_remote_is_named(clone):
     assert "verified" in clone.verify()
 
 
+def test_what_is_not_in_the_remote_survives_dvc(pulled):
+    (folder,) = pulled.artifacts.glob("*_s1_*")
+    (folder / "model.safetensors").write_text("made here")
+    (folder / "predictions.npz").unlink()
+    pulled("dvc", "checkout")
+    assert (folder / "predictions.npz").exists()
+    assert (folder / "model.safetensors").read_text() == "made here"
+    assert "up to date" in pulled("dvc", "status")
+
+
 @pytest.mark.parametrize("command", ["push", "pull"])
 def test_an_interrupted_transfer_is_safe_to_repeat(origin, pulled, command):
     if command == "push":
