@@ -3,6 +3,8 @@
 import argparse
 import json
 import logging
+import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -96,7 +98,14 @@ def _place(root: Path, suite: "Suite", run: "Run") -> "Place":
 def _workplace(arguments: argparse.Namespace, suite: "Suite") -> "Workplace":
     from nfe.engine.execution import Workplace
 
-    return Workplace(data_root=arguments.data_root, checkpoint_seconds=suite.checkpoint_seconds)
+    logging.info(
+        "on %s, GPUs %s", platform.node(), os.environ.get("CUDA_VISIBLE_DEVICES", "not restricted")
+    )
+    return Workplace(
+        data_root=arguments.data_root,
+        checkpoint_seconds=suite.checkpoint_seconds,
+        scratch=arguments.scratch,
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -241,6 +250,11 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", type=Path)
 
 
+def _job_options(parser: argparse.ArgumentParser) -> None:
+    _suite_options(parser)
+    parser.add_argument("--scratch", type=Path, help="folder on this machine's disk to copy data to")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -271,10 +285,10 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--checkpoint-seconds", type=float, default=300.0)
 
     p = command("run", run)
-    _suite_options(p)
+    _job_options(p)
     p.add_argument("--run", nargs="+", required=True, metavar="RUN")
 
-    _suite_options(command("latency", latency))
+    _job_options(command("latency", latency))
 
     p = command("tables", tables)
     _suite_options(p)

@@ -1,10 +1,13 @@
 # The suite, expanded once: which runs there are and where their files stand.
+import os
 import shlex
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from nfe import site
+from nfe.engine import estimate
 from nfe.engine.errors import InputError
 from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import make_directory, write_json
@@ -26,7 +29,30 @@ ROOT = Path(config.get("output", "."))
 RESULTS = ROOT / "results" / SUITE.name
 # The environment of snakemake itself, whether or not it is activated.
 BENCH = f"{shlex.quote(sys.executable)} -m nfe"
+STAGE = ""
+SITE = site.load()
+# exec: the signal that asks a job to save its state reaches the process that trains.
+TRAIN = f"exec {BENCH}"
+if "SLURM_JOB_ID" in os.environ:
+    shell.prefix(SITE.setup())
+    TRAIN = f"exec {SITE.launcher()}{BENCH}"
+    STAGE = f"--scratch {shlex.quote(SITE.scratch)}" if SITE.scratch else ""
 DATA_ROOT = f"--data-root {config['data_root']}" if "data_root" in config else ""
+
+
+def demand(runs):
+    """Return the resources of a job that makes some runs; they grow with each attempt."""
+    gpus = config.get("gpus", 0)
+
+    def runtime(wildcards, attempt):
+        return min(estimate.minutes(runs, gpus) * attempt, SITE.max_minutes)
+
+    def mem_mb(wildcards, attempt):
+        return estimate.memory_mb(runs) * attempt
+
+    gpu = {"gpu": gpus} if gpus else {}
+    model = {"gpu_model": SITE.gpu_model} if gpus and SITE.gpu_model else {}
+    return {"runtime": runtime, "mem_mb": mem_mb, **gpu, **model}
 
 
 def run_files(runs):
