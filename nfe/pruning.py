@@ -322,7 +322,7 @@ def masks(
             raise CollapseError(
                 f"layer {name!r} is left without a weight by {pruning} at sparsity {sparsity}"
             )
-    return found
+    return {n: mask.to(weights[n].device) for n, mask in found.items()}
 
 
 class Mask(nn.Module):

@@ -30,7 +30,7 @@ RUN = {
         ({}, ["--set", "pruning=snip", "sparsity=1"], "sparsity is 1.0: allowed: [0, 1)"),
         ({}, ["--set", "pruning=snip", "sparsity=-0.1"], "sparsity is -0.1"),
         ({}, ["--set", "sparsity=0.5"], "with pruning 'none'"),
-        ({}, ["--set", "exits=4"], "3 stages"),
+        ({}, ["--set", "exits=4"], "exits is 4: allowed: 1 to 3"),
         ({}, ["--set", "exits=0"], "exits is 0"),
         ({}, ["--set", "exits=2", "ratio=0.4/0.5"], "sum 0.9: allowed: a sum of 1"),
         ({}, ["--set", "exits=2", "ratio=0.4"], "one per exit"),

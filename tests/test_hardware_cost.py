@@ -51,7 +51,17 @@ def test_what_zeros_save(zero, nonzero, dense, sparse24):
     assert macs["sparse24"] == pytest.approx(sparse24 * FULL, abs=1)
 
 
-def test_linear_layers_count_inputs_and_outputs_the_right_way_round():
+def test_linear_layers_keep_the_pattern_along_their_inputs():
+    layer = nn.Linear(8, 6)
+    nn.init.ones_(layer.weight)
+    with torch.no_grad():
+        layer.weight[:3, [0, 1, 6, 7]] = 0
+        layer.weight[3:, [2, 3, 4, 5]] = 0
+    macs = hardware_macs(layer, torch.randn(1, 8))
+    assert macs == {"nonzero": 24, "executed": 48, "dense": 48, "sparse24": 24}
+
+
+def test_linear_layers_lose_empty_inputs_and_outputs():
     layer = nn.Linear(8, 4)
     nn.init.ones_(layer.weight)
     with torch.no_grad():

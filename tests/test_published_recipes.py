@@ -1,4 +1,4 @@
-"""Learning-rate schedules, and the recipes that the methods' papers prescribe."""
+"""Step schedules, and the recipes that the methods' papers prescribe."""
 
 import pytest
 from hypothesis import given

@@ -466,6 +466,29 @@ def test_masks_drop_at_the_rate_and_keep_the_mean() -> None:
     assert not torch.equal(masks, other.masks(torch.Size((40, 10, 10)), torch.device("cpu")))
 
 
+# --- Packed-Ensembles -------------------------------------------------------------------
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["wrn-10-2", "resnet50", "resnext50", "vgg16"])
+def test_packed_members_do_not_see_each_other(backbone: str) -> None:
+    """Behind the stem, silencing one member's features changes that member alone."""
+    torch.manual_seed(0)
+    made = method("packed_ensemble", backbone).network(context(backbone, resolution=32)).eval()
+    features = made.backbone.stem(torch.randn(2, 3, 32, 32))
+    silenced = features.clone()
+    silenced.chunk(3, dim=1)[1].zero_()
+
+    def logits(x: Tensor) -> Tensor:
+        for part in (*made.backbone.stages, made.backbone.head):
+            x = part(x)
+        return x.unflatten(1, (3, -1))
+
+    changed = (logits(features) - logits(silenced)).abs().amax((0, 2))
+    assert changed[1] > 0
+    assert changed[0] == changed[2] == 0
+
+
 # --- bad input --------------------------------------------------------------------------
 
 

@@ -227,7 +227,7 @@ def images(channels=3, count=4):
         (wide_resnet(), {"example": (images()[0], images()[1][:2])}, "example labels"),
         (wide_resnet(), {"example": (images()[0], images()[1] + CLASSES)}, "from 0 to 4"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_cannot_be_split_is_refused_by_module(model, options, message):
     with pytest.raises(InputError) as error:

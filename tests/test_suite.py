@@ -87,7 +87,7 @@ def test_every_shipped_suite_expands(path):
         (config({"method": "nfee"}), "group 'headline', entry 1: unknown method 'nfee'.*'nfe'"),
         (config({"method": "nfe", "exit": 2}), "unknown setting of the method 'exit'.*'exits'"),
         (config({"method": "nfe", "sparsity": 1.0, "pruning": "snip"}), "sparsity is 1.0"),
-        (config({"method": "nfe", "exits": 4}), "3 stages"),
+        (config({"method": "nfe", "exits": 4}), "exits is 4: allowed: 1 to 3"),
         (config({"method": "single", "dataset": "digit"}), "did you mean 'digits'"),
         (config({"method": "single"}, {"method": "single"}), "stands in the group twice"),
         (config({"method": "single"}, groups={}), "groups: .* non-empty"),

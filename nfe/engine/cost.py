@@ -51,9 +51,9 @@ class MacCounter(TorchDispatchMode):
     """Counts multiply-adds (MACs; FLOPs = 2 × MACs) of everything that runs inside.
 
     PyTorch's own FLOP formulas give the executed MACs of each operator (but of grouped
-    convolutions' gradients, which they get wrong). In a convolution or
-    a matrix product every weight takes part in equally many MACs, so those on non-zero
-    weights are the executed ones times the weight's density.
+    convolutions' gradients, which they get wrong). In a convolution or a matrix product every
+    weight takes part in equally many MACs, so those on non-zero weights are the executed ones
+    times the weight's density.
 
     Attributes:
         executed: MACs as executed, zeros included.
@@ -99,7 +99,8 @@ def _needed(weight: Tensor, input_axis: int | None) -> tuple[float, float, float
     nonzero = int(used.sum()) / weight.numel()
     if input_axis is None:
         return nonzero, 1.0, 1.0
-    rows = used.movedim(input_axis, -1).movedim(int(input_axis == 0), 0)
+    # Outputs first, inputs last.
+    rows = used.movedim(input_axis, -1)
     filters = rows.flatten(1).any(dim=1)
     channels = rows.flatten(0, -2).any(dim=0)
     dense = float(filters.float().mean()) * float(channels.float().mean())
