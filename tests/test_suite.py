@@ -73,6 +73,14 @@ def test_the_digest_follows_runs_but_not_how_they_are_packed():
     assert expand(config(entry)).digest != expand(config(entry, epochs=3)).digest
 
 
+def test_a_tier_alone_is_the_same_runs_as_in_the_whole_suite():
+    whole = read_config(ROOT / "config" / "tiny-imagenet-cpu.yaml")
+    tier = expand({**whole, "only": "headline"})
+    wanted = {p.run.name for p in expand(whole).runs if {"headline", "members"} & set(p.groups)}
+    assert {p.run.name for p in tier.runs} == wanted
+    assert 0 < len(wanted) < len(expand(whole).runs)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_suite_expands(path):
     suite = expand(read_config(path))
@@ -90,6 +98,7 @@ def test_every_shipped_suite_expands(path):
         (config({"method": "nfe", "exits": 4}), "exits is 4: allowed: 1 to 3"),
         (config({"method": "single", "dataset": "digit"}), "did you mean 'digits'"),
         (config({"method": "single"}, {"method": "single"}), "stands in the group twice"),
+        (config({"method": "single"}, only="headlin"), "group of the suite.*did you mean 'headline'"),
         (config({"method": "single"}, groups={}), "groups: .* non-empty"),
         (config(), "groups/headline: .* non-empty"),
         (config({"method": "single"}, seeds=0), "seeds: 0 is less than the minimum"),

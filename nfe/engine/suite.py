@@ -148,7 +148,7 @@ def expand(config: Mapping[str, Any]) -> Suite:
     defaults = {key: config[key] for key in _RUN_KEYS if key in config}
     tuned = read_config(Path(config["tuned"])) if "tuned" in config else {}
     wanted: dict[str, Planned] = {}
-    for group, entries in config["groups"].items():
+    for group, entries in _groups(config).items():
         for run in _group_runs(group, entries, defaults, tuned):
             groups = wanted[run.name].groups if run.name in wanted else ()
             wanted[run.name] = Planned(run, (*groups, group))
@@ -162,6 +162,17 @@ def expand(config: Mapping[str, Any]) -> Suite:
         runs_per_process=config.get("runs_per_process", 1),
         checkpoint_seconds=config.get("checkpoint_seconds", 300.0),
     )
+
+
+def _groups(config: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the groups to make: all, or those that ``only`` names."""
+    groups: dict[str, list[Mapping[str, Any]]] = config["groups"]
+    only = config.get("only", list(groups))
+    names = [only] if isinstance(only, str) else only
+    for name in names:
+        if name not in groups:
+            raise unknown("group of the suite (only)", name, groups)
+    return {name: entries for name, entries in groups.items() if name in names}
 
 
 def _group_runs(

@@ -15,6 +15,7 @@ from nfe.report.statistics import summarize
 
 Row = dict[str, str]
 
+RECIPE = ("lr", "weight_decay", "batch_size")
 SUMMARY = (
     *SETTING,
     "settings",
@@ -28,6 +29,8 @@ SUMMARY = (
     "latency_device",
     "train_seconds_mean",
     "groups",
+    *RECIPE,
+    *(f"heldout_nll_{statistic}" for statistic in ("mean", "std", "ci95")),
     "schema",
 )
 
@@ -111,8 +114,7 @@ def setting_key(row: Row) -> tuple[str, ...]:
     """Return what makes two rows seeds of one setting."""
     # A collapsed run has no members to count; the settings tell it apart all the same.
     columns = [c for c in SETTING if c != "members"]
-    recipe = ("epochs", "precision", "threads", "lr", "weight_decay", "batch_size")
-    return tuple(row[c] for c in (*columns, "settings", *recipe))
+    return tuple(row[c] for c in (*columns, "settings", "epochs", "precision", "threads", *RECIPE))
 
 
 def summary_rows(rows: Iterable[Row]) -> list[Row]:
@@ -130,13 +132,13 @@ def summary_rows(rows: Iterable[Row]) -> list[Row]:
 def _summary(seeds: Sequence[Row]) -> Row:
     good = [row for row in seeds if row["status"] == "ok"]
     first = good[0] if good else seeds[0]
-    constant = (*SETTING, "settings", "epochs", *COSTS, "latency_ms", "latency_device", "schema")
-    summary = {column: first[column] for column in constant}
+    constant = (*SETTING, "settings", "epochs", *COSTS, *RECIPE, "latency_ms", "latency_device")
+    summary = {column: first[column] for column in (*constant, "schema")}
     summary["seeds"] = str(len(good))
     summary |= {s: str(sum(r["status"] == s for r in seeds)) for s in ("failed", "collapsed")}
     groups = dict.fromkeys(group for row in seeds for group in row["groups"].split("/"))
     summary["groups"] = "/".join(groups)
-    for metric in METRICS:
+    for metric in (*METRICS, "heldout_nll"):
         values = [float(row[metric]) for row in good if row[metric]]
         for statistic, value in summarize(values).items():
             summary[f"{metric}_{statistic}"] = text(metric, value)
@@ -163,13 +165,23 @@ _SHOWN = (
 )
 
 
-def _shown(row: Row) -> list[str]:
+def _compared(rows: Sequence[Row]) -> set[str]:
+    """Return the recipe's columns in which settings of one method differ."""
+    values: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        for column in RECIPE:
+            values.setdefault((row["method"], column), set()).add(row[column])
+    return {column for (_, column), found in values.items() if len(found) > 1}
+
+
+def _shown(row: Row, compared: set[str]) -> list[str]:
     """Return a summary row as a reader wants to see it."""
     about = {
         "pruning": row["pruning"] if row["pruning"] != "none" else "",
         "s": row["sparsity"] if row["pruning"] != "none" else "",
         "ratio": row["grouping_ratio"],
         "exits after": row["exit_stages"],
+        **{c.replace("_", " "): row[c] for c in RECIPE if c in compared},
     }
     cells = {
         **row,
@@ -234,7 +246,8 @@ def markdown(suite: Suite, rows: Sequence[Row]) -> str:
         lines += ["", f"## {title}", ""]
         lines.append("| " + " | ".join(name for _, name in _SHOWN) + " |")
         lines.append("|" + "---|" * len(_SHOWN))
-        lines += ["| " + " | ".join(_shown(row)) + " |" for row in section]
+        compared = _compared(section)
+        lines += ["| " + " | ".join(_shown(row, compared)) + " |" for row in section]
     return "\n".join(lines) + "\n"
 
 
@@ -254,7 +267,8 @@ def latex(suite: Suite, rows: Sequence[Row]) -> str:
         lines.append(r"\toprule")
         lines.append(" & ".join(_tex(name) for _, name in _SHOWN) + r" \\")
         lines.append(r"\midrule")
-        lines += [" & ".join(map(_tex, _shown(row))) + r" \\" for row in section]
+        compared = _compared(section)
+        lines += [" & ".join(map(_tex, _shown(row, compared))) + r" \\" for row in section]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
