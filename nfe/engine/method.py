@@ -1,6 +1,7 @@
 """A method is one small class: the interface between a method and the engine."""
 
 import dataclasses
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -150,6 +151,7 @@ def method_names() -> list[str]:
     return sorted(point.name for point in entry_points(group="nfe_bench.methods"))
 
 
+@functools.cache
 def method_class(name: str) -> type[Method]:
     """Return the method registered under ``name``.
 
