@@ -225,11 +225,15 @@ class Cluster:
         key = self.folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o600)
-        for name in ("ctld", "mariadb", *(f"spool.{node}" for node in NODES)):
+        for name in ("bin", "ctld", "mariadb", *(f"spool.{node}" for node in NODES)):
             (self.folder / name).mkdir()
+        # The plugin starts each job's step without the job's SLURM_CONF.
+        conf = self.folder / "slurm.conf"
+        srun = f'#!/bin/sh\nSLURM_CONF={conf} exec {CLIENT_TOOLS}/srun "$@"\n'
+        self._write("bin/srun", srun, 0o755)
         self.environment = {
             **os.environ,
-            "PATH": f"{CLIENT_TOOLS}:{os.environ['PATH']}",
+            "PATH": f"{self.folder}/bin:{CLIENT_TOOLS}:{os.environ['PATH']}",
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "MYSQL_UNIX_PORT": str(self.folder / "mariadb.socket"),
         }
