@@ -99,7 +99,9 @@ def _workplace(arguments: argparse.Namespace, suite: "Suite") -> "Workplace":
     from nfe.engine.execution import Workplace
 
     logging.info(
-        "on %s, GPUs %s", platform.node(), os.environ.get("CUDA_VISIBLE_DEVICES", "not restricted")
+        "on %s, GPUs %s",
+        os.environ.get("SLURMD_NODENAME", platform.node()),
+        os.environ.get("CUDA_VISIBLE_DEVICES", "not restricted") or "none",
     )
     return Workplace(
         data_root=arguments.data_root,
@@ -252,7 +254,7 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
 
 def _job_options(parser: argparse.ArgumentParser) -> None:
     _suite_options(parser)
-    parser.add_argument("--scratch", type=Path, help="folder on this machine's disk to copy data to")
+    parser.add_argument("--scratch", type=Path, help="folder on this machine to copy data to")
 
 
 def build_parser() -> argparse.ArgumentParser:

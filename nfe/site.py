@@ -54,9 +54,13 @@ class Site:
         }
         return {name: repr(value) for name, value in named.items() if value}
 
-    def setup(self) -> str:
-        """Return the shell code that each job starts with."""
-        return f"module load {self.modules}; " if self.modules else ""
+    def setup(self, gpus: int) -> str:
+        """Return the shell code that each job starts with.
+
+        A job that asked for no GPU sees none, also where the cluster itself would not hide them.
+        """
+        modules = f"module load {self.modules}; " if self.modules else ""
+        return modules + ("" if gpus else "export CUDA_VISIBLE_DEVICES=; ")
 
     def launcher(self) -> str:
         """Return what stands before each job's command."""
@@ -87,4 +91,4 @@ def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site
     limit = values.get("max_minutes", "1440")
     if not limit.isdecimal() or int(limit) < 1:
         raise InputError(f"max_minutes is {limit!r} ({file}): allowed: whole minutes from 1")
-    return Site(**{**values, "max_minutes": int(limit)})  # type: ignore[arg-type]
+    return Site(**{**values, "max_minutes": int(limit)})

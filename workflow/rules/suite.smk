@@ -1,5 +1,4 @@
 # The suite, expanded once: which runs there are and where their files stand.
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import make_directory, write_json
 from nfe.engine.latency import network_name
 from nfe.engine.suite import expand
-from nfe.report.figures import FORMATS, available
+from nfe.report.catalogue import FORMATS, available
 
 try:
     SUITE = expand(config)
@@ -29,12 +28,13 @@ ROOT = Path(config.get("output", "."))
 RESULTS = ROOT / "results" / SUITE.name
 # The environment of snakemake itself, whether or not it is activated.
 BENCH = f"{shlex.quote(sys.executable)} -m nfe"
-STAGE = ""
 SITE = site.load()
+GPUS = config.get("gpus", 0)
 # exec: the signal that asks a job to save its state reaches the process that trains.
 TRAIN = f"exec {BENCH}"
-if "SLURM_JOB_ID" in os.environ:
-    shell.prefix(SITE.setup())
+STAGE = ""
+if workflow.remote_exec:
+    shell.prefix(SITE.setup(GPUS))
     TRAIN = f"exec {SITE.launcher()}{BENCH}"
     STAGE = f"--scratch {shlex.quote(SITE.scratch)}" if SITE.scratch else ""
 DATA_ROOT = f"--data-root {config['data_root']}" if "data_root" in config else ""
@@ -42,16 +42,15 @@ DATA_ROOT = f"--data-root {config['data_root']}" if "data_root" in config else "
 
 def demand(runs):
     """Return the resources of a job that makes some runs; they grow with each attempt."""
-    gpus = config.get("gpus", 0)
 
     def runtime(wildcards, attempt):
-        return min(estimate.minutes(runs, gpus) * attempt, SITE.max_minutes)
+        return min(estimate.minutes(runs, GPUS) * attempt, SITE.max_minutes)
 
     def mem_mb(wildcards, attempt):
         return estimate.memory_mb(runs) * attempt
 
-    gpu = {"gpu": gpus} if gpus else {}
-    model = {"gpu_model": SITE.gpu_model} if gpus and SITE.gpu_model else {}
+    gpu = {"gpu": GPUS} if GPUS else {}
+    model = {"gpu_model": SITE.gpu_model} if GPUS and SITE.gpu_model else {}
     return {"runtime": runtime, "mem_mb": mem_mb, **gpu, **model}
 
 
