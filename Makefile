@@ -1,6 +1,7 @@
 # make .venv      the locked environment
 # make benchmark  the quick suite, trained afresh into reproduction/  (FRESH=1 starts over)
 # make test       the core tests
+# make test-slurm the tests on a real SLURM cluster, started on this machine (as root, once)
 # make lint       formatter, linter, type checker
 # make lock       resolve requirements/*.txt again
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 CORES ?= all
 WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: benchmark test lint format lock clean
+.PHONY: benchmark test test-slurm lint format lock clean
 
 .venv: .venv/.complete
 
@@ -28,6 +29,10 @@ benchmark: .venv
 
 test: .venv
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-slurm: .venv
+	tests/slurm/install.sh
+	$(BIN)/python -m pytest -v --durations=0 tests/slurm
 
 lint: .venv
 	$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ from nfe.engine.backbones import Architecture
 from nfe.engine.branching import Exits, check_stages
 from nfe.engine.errors import InputError
 from nfe.engine.method import Context, Method
+from nfe.engine.precision import exact
 from nfe.engine.settings import check_number
 
 
@@ -34,7 +35,9 @@ def teacher(exits: Tensor, importance: float) -> Tensor:
         importance: β.
     """
     weight = importance ** torch.arange(len(exits), device=exits.device, dtype=exits.dtype)
-    mean: Tensor = torch.tensordot(weight / weight.sum(), exits.detach(), dims=1)
+    # Autocast would take this for a layer's product and round it to bfloat16.
+    with torch.autocast(exits.device.type, enabled=False):
+        mean: Tensor = torch.tensordot(weight / weight.sum(), exits.detach(), dims=1)
     return mean
 
 
@@ -91,7 +94,7 @@ class Beed(Method):
         maps = exits.maps(inputs)
         logits = exits.logits(maps)
         distilled = self.output_terms(logits, targets).sum()
-        stacked = torch.stack(maps)
+        stacked = exact(torch.stack(maps))
         target = teacher(stacked, self.importance)
         feature_terms = (stacked - target).square().flatten(1).mean(dim=1)
         return distilled + self.features * feature_terms.sum(), logits
@@ -103,7 +106,7 @@ class Beed(Method):
             logits: (batch, exits, classes).
             targets: (batch,).
         """
-        by_exit = logits.transpose(0, 1)
+        by_exit = exact(logits).transpose(0, 1)
         soft = F.softmax(teacher(by_exit, self.importance) / self.temperature, dim=-1)
         terms = []
         for depth, z in enumerate(by_exit, start=1):

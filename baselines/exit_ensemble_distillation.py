@@ -13,6 +13,7 @@ from nfe.engine.backbones import Architecture
 from nfe.engine.branching import Exits, check_stages
 from nfe.engine.errors import unknown
 from nfe.engine.method import Context, Method
+from nfe.engine.precision import exact
 from nfe.engine.settings import check_number
 
 TEMPERATURE = 3.0
@@ -40,6 +41,7 @@ def mse_to_mean(exits: Tensor) -> Tensor:
     Args:
         exits: (batch, exits, features), logits or pooled feature maps.
     """
+    exits = exact(exits)
     error = exits - exits.detach().mean(dim=1, keepdim=True)
     return error.square().mean(dim=(0, 2)).sum()
 
@@ -50,6 +52,7 @@ def soft_cross_entropy_to_mean(logits: Tensor) -> Tensor:
     Args:
         logits: (batch, exits, classes).
     """
+    logits = exact(logits)
     teacher = F.softmax(logits.detach().mean(dim=1, keepdim=True) / TEMPERATURE, dim=-1)
     student = F.log_softmax(logits / TEMPERATURE, dim=-1)
     return KL_WEIGHT * TEMPERATURE**2 * -(teacher * student).sum(dim=(1, 2)).mean()
@@ -94,7 +97,7 @@ class ExitEnsembleDistillation(Method):
         exits = cast(Exits, network)
         maps = exits.maps(inputs)
         logits = exits.logits(maps)
-        pooled = torch.stack([features.mean(dim=(2, 3)) for features in maps], dim=1)
+        pooled = torch.stack([exact(features).mean(dim=(2, 3)) for features in maps], dim=1)
         distil = mse_to_mean if self.output == "mse" else soft_cross_entropy_to_mean
         loss = classification(logits, targets) + distil(logits)
         return loss + self.features * mse_to_mean(pooled), logits

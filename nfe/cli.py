@@ -334,6 +334,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"nfe-bench: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"nfe-bench: error: {where}{error.strerror or error}", file=sys.stderr)
+        return FAILED
     except DivergenceError as error:
         print(f"nfe-bench: failed: {error}", file=sys.stderr)
         return FAILED

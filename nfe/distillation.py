@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nfe.engine.precision import exact
+
 
 def ensemble_distillation(logits: Tensor, temperature: float) -> Tensor:
     """Return Σ_i T² · KL(softmax(z_E / T) ‖ softmax(z_i / T)), batch mean.
@@ -14,6 +16,7 @@ def ensemble_distillation(logits: Tensor, temperature: float) -> Tensor:
         logits: (batch, exits, classes).
         temperature: T.
     """
+    logits = exact(logits)
     teacher = F.softmax(logits.detach().mean(dim=1, keepdim=True) / temperature, dim=-1)
     student = F.log_softmax(logits / temperature, dim=-1)
     divergence = (torch.xlogy(teacher, teacher) - teacher * student).sum(dim=(1, 2))

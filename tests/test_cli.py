@@ -81,3 +81,33 @@ def test_figures_of_nothing_are_refused(tmp_path, capsys):
     assert "did you mean 'pai'?" in capsys.readouterr().err
     assert main(["figure", "pai", *common]) == 2
     assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", '"', "\x00\xff"])
+@pytest.mark.parametrize("command", ["figure", "tune", "diff"])
+def test_files_that_are_no_tables_are_one_line(command, content, tmp_path, capsys):
+    runs = tmp_path / "runs.csv"
+    runs.write_bytes(content.encode("latin-1"))
+    options = ["--runs", str(runs), "--output", str(tmp_path / "new")]
+    arguments = {
+        "figure": ["figure", "pai", *options],
+        "tune": ["tune", *options],
+        "diff": ["diff", str(tmp_path), str(tmp_path)],
+    }
+    assert main(arguments[command]) == 2
+    said = capsys.readouterr().err
+    assert "runs.csv: not a table of runs" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    table = ",".join(("method", "lr", "weight_decay", "heldout_nll", "status", "dataset"))
+    table += ",resolution,architecture,epochs\nsingle,0.1,0.1,1,ok,digits,8,wrn-10-1,1\n"
+    (tmp_path / "runs.csv").write_text(table)
+    output = tmp_path / "absent" / "tuned.yaml"
+    assert main(["tune", "--runs", str(tmp_path / "runs.csv"), "--output", str(output)]) == 1
+    said = capsys.readouterr().err
+    assert "absent" in said
+    assert "No such file or directory" in said
+    assert said.count("\n") == 1

@@ -6,8 +6,10 @@ import torch.nn.functional as F
 from dense_reference import dense_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from nfe.distillation import ensemble_distillation, fission_loss
+from nfe.engine.method import method_class
 
 
 @settings(deadline=None)
@@ -60,3 +62,38 @@ def test_gradients_pass_a_finite_difference_check():
     (expected,) = torch.autograd.grad(with_fixed_teacher(logits), logits)
     (found,) = torch.autograd.grad(fission_loss(logits, labels), logits)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["nfe", "sembg", "exit_ensemble_distillation", "beed"])
+def test_losses_of_bfloat16_networks_are_computed_in_float32(name: str) -> None:
+    """The gradient at bfloat16 logits is that of float32 arithmetic, but for its own rounding."""
+    method = method_class(name)()
+    draws = torch.Generator().manual_seed(0)
+    shared = 3 * torch.randn(64, 1, 20, generator=draws)
+    logits = (shared + 0.3 * torch.randn(64, 3, 20, generator=draws)).bfloat16()
+    maps = [m.bfloat16() for m in torch.randn(3, 64, 8, 2, 2, generator=draws)]
+    labels = torch.arange(64) % 20
+
+    class Network(torch.nn.Module):
+        def __init__(self, logits: Tensor) -> None:
+            super().__init__()
+            self.outputs = logits.detach().clone().requires_grad_()
+
+        def forward(self, _: Tensor) -> Tensor:
+            return self.outputs
+
+        def maps(self, _: Tensor) -> list[Tensor]:
+            return [m.to(self.outputs.dtype) for m in maps]
+
+        def logits(self, _: list[Tensor]) -> Tensor:
+            return self.outputs
+
+    low, high = Network(logits), Network(logits.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = method.loss(low, labels, labels)
+    loss.backward()
+    expected, _ = method.loss(high, labels, labels)
+    expected.backward()
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    error = (low.outputs.grad.float() - high.outputs.grad).norm() / high.outputs.grad.norm()
+    assert error < 4e-3

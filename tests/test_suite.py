@@ -98,12 +98,22 @@ def test_every_shipped_suite_expands(path):
         (config({"method": "nfe", "exits": 4}), "exits is 4: allowed: 1 to 3"),
         (config({"method": "single", "dataset": "digit"}), "did you mean 'digits'"),
         (config({"method": "single"}, {"method": "single"}), "stands in the group twice"),
-        (config({"method": "single"}, only="headlin"), "group of the suite.*did you mean 'headline'"),
+        (
+            config({"method": "single"}, only="headlin"),
+            "group of the suite.*did you mean 'headline'",
+        ),
         (config({"method": "single"}, groups={}), "groups: .* non-empty"),
         (config(), "groups/headline: .* non-empty"),
         (config({"method": "single"}, seeds=0), "seeds: 0 is less than the minimum"),
         (config({"method": "single"}, seed=0), "'seed' was unexpected"),
         (config({"method": "single", "seeds": 1.5}), "seeds: 1.5 is not of type 'integer'"),
+        (config({"method": "single"}, seeds=2.0), "seeds: 2.0 is not of type 'integer'"),
+        (config({"method": "single"}, runs_per_process=2.0), "runs_per_process: 2.0 is not"),
+        (config({"method": "nfe", "exits": []}), "entry 1: exits is \\[\\]: allowed: one value"),
+        (config({"method": "nfe", "recipe": {"lr": []}}), "entry 1: recipe lr is \\[\\]"),
+        (config({"method": "nfe", 3: 2}), "3 is not of type 'string'"),
+        (config(groups={"members": [{"method": "single"}]}), "'members' does not match"),
+        (config(groups={"a/b": [{"method": "single"}]}), "'a/b' does not match"),
     ],
 )
 def test_bad_suites_are_refused_in_one_line(bad, message):
@@ -120,6 +130,11 @@ def test_files_that_are_no_suites_are_refused(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="no such file"):
         read_config(tmp_path / "absent.yaml")
+    with pytest.raises(InputError, match="Is a directory"):
+        read_config(tmp_path)
+    broken.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="not valid YAML"):
+        read_config(broken)
     (tmp_path / "plan.json").write_text(json.dumps({"suite": "x"}))
     with pytest.raises(InputError, match=r"plan\.json: not a plan"):
         load_plan(tmp_path / "plan.json")

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import statistics
 
 import pytest
 from hypothesis import given
@@ -10,10 +11,12 @@ from scipy import stats
 
 from nfe.engine.errors import InputError
 from nfe.engine.execution import Place, Workplace, execute
+from nfe.engine.files import write_csv
 from nfe.engine.suite import expand
 from nfe.report import tables
 from nfe.report.columns import RUNS, TIMING, text
 from nfe.report.difference import compare
+from nfe.report.figures import accuracy_vs_flops, read_runs
 from nfe.report.statistics import summarize
 
 CONFIG = {
@@ -122,3 +125,31 @@ def test_cells_have_fixed_decimals():
     assert text("member_accuracy", [1.0, 2.5]) == "1.0000/2.5000"
     assert text("grouping_ratio", [0.3, 0.7]) == "0.3/0.7"
     assert text("pruning", None) == ""
+
+
+def test_another_schedule_is_another_setting_and_costs_are_means(finished):
+    suite, results = finished
+    pair = [row for row in tables.run_rows(suite, results) if row["exit_stages"] == "1"]
+    pair[0]["macs_nonzero"], pair[1]["macs_nonzero"] = "1000", "2001"
+    pair[0]["train_macs"] = pair[1]["train_macs"] = str(2**60 + 1)
+    (summary,) = tables.summary_rows(pair)
+    assert summary["macs_nonzero"] == "1500"
+    assert summary["train_macs"] == str(2**60 + 1)
+    other = [dict(row, recipe=row["recipe"].replace("constant-linear", "cosine")) for row in pair]
+    audited = [dict(row, audit="true") for row in pair]
+    summaries = tables.summary_rows([*pair, *other, *audited])
+    assert [row["seeds"] for row in summaries] == ["2", "2", "2"]
+    text = tables.markdown(suite, summaries)
+    assert "schedule cosine" in text
+    assert "schedule constant-linear" in text
+
+
+def test_seeds_of_one_setting_are_one_mark_whatever_their_masks(finished, tmp_path):
+    suite, results = finished
+    rows = [row for row in tables.run_rows(suite, results) if row["exit_stages"] == "1"]
+    rows[0]["macs_nonzero"], rows[1]["macs_nonzero"] = "1000", "3000"
+    write_csv(tmp_path / "runs.csv", RUNS, rows)
+    figure = accuracy_vs_flops(read_runs(tmp_path / "runs.csv", "headline"))
+    (mark,) = figure.axes[0].containers
+    assert mark.lines[0].get_xdata() == [4000]
+    assert mark.lines[0].get_ydata() == [statistics.fmean(float(r["accuracy"]) for r in rows)]

@@ -80,6 +80,22 @@ def test_suites_take_up_what_was_chosen(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nfee: {lr: 0.1}", "unknown method 'nfee': did you mean 'nfe'"),
+        ("nfe: 3", "nfe is 3: allowed: a recipe"),
+        ("nfe: {lrr: 0.1}", "unknown recipe 'lrr'"),
+    ],
+)
+def test_tuned_recipes_of_no_method_or_no_recipe_are_refused(tmp_path, text, message):
+    (tmp_path / "tuned.yaml").write_text(text)
+    frame = {"suite": "test", "dataset": "digits", "architecture": "wrn-10-1", "epochs": 2}
+    config = {"seeds": 1, "tuned": str(tmp_path / "tuned.yaml")}
+    with pytest.raises(InputError, match=message):
+        expand({**frame, **config, "groups": {"headline": [{"method": "nfe"}]}})
+
+
 def test_no_method_is_offered_more_than_another():
     config = yaml.safe_load((Path(__file__).parents[1] / "config" / "tuning.yaml").read_text())
     runs = [p.run for p in expand(config).runs]

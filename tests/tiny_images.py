@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import os
+import signal
 import sys
 import zipfile
 from collections.abc import Callable
@@ -109,4 +110,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # A shell's background jobs ignore Ctrl-C, and their children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

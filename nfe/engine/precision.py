@@ -4,6 +4,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 # Every mode runs with deterministic algorithms.
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -26,6 +27,15 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
     if dtype is None:
         return nullcontext()
     return torch.autocast(device.type, dtype)
+
+
+def exact(x: Tensor) -> Tensor:
+    """Return ``x`` in float32 where it has fewer bits, else ``x`` itself.
+
+    For losses: autocast lifts a softmax to float32 on a GPU but not on a CPU, and what tells close
+    exits apart is lost in bfloat16.
+    """
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def default_device() -> torch.device:

@@ -43,6 +43,8 @@ def _convert(value: Any, kind: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _convert_optional(value, arguments)
     if origin is tuple:
+        if value == "none":
+            return ()
         parts = value.split("/") if isinstance(value, str) else value
         if isinstance(parts, (int, float)):
             parts = [parts]
@@ -83,7 +85,7 @@ def _describe(kind: Any) -> str:
     if origin in (typing.Union, types.UnionType):
         return " or ".join("none" if k is type(None) else _describe(k) for k in arguments)
     if origin is tuple:
-        return f"{_describe(arguments[0])}s separated by '/'"
+        return f"{_describe(arguments[0]).removeprefix('a ')}s separated by '/'"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names[kind]
 

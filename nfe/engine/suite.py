@@ -12,7 +12,7 @@ import yaml
 
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
-from nfe.engine.method import method_class
+from nfe.engine.method import method_class, method_names
 from nfe.engine.run import Run, from_identity, specify
 
 SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "suite.schema.yaml"
@@ -115,11 +115,24 @@ def read_config(path: Path) -> dict[str, Any]:
         config = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(config, dict):
         raise InputError(f"{path}: not a suite: allowed: a mapping with suite, groups and so on")
     return config
+
+
+def _read_tuned(path: Path) -> dict[str, Mapping[str, Any]]:
+    """Read the tuned recipes that ``nfe-bench tune`` wrote, by method."""
+    tuned = read_config(path)
+    for method, recipe in tuned.items():
+        if method not in method_names():
+            raise InputError(f"{path}: {unknown('method', str(method), method_names())}")
+        if not isinstance(recipe, dict):
+            raise InputError(f"{path}: {method} is {recipe!r}: allowed: a recipe's keys and values")
+    return tuned
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -130,7 +143,12 @@ def check_config(config: Mapping[str, Any]) -> None:
     """
     import jsonschema
 
-    validator = jsonschema.Draft202012Validator(yaml.safe_load(SCHEMA.read_text()))
+    # JSON has one kind of number, so the standard takes 2.0 for an integer.
+    checker = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    strict = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)
+    validator = strict(yaml.safe_load(SCHEMA.read_text()))
     error = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
@@ -146,7 +164,7 @@ def expand(config: Mapping[str, Any]) -> Suite:
     """
     check_config(config)
     defaults = {key: config[key] for key in _RUN_KEYS if key in config}
-    tuned = read_config(Path(config["tuned"])) if "tuned" in config else {}
+    tuned = _read_tuned(Path(config["tuned"])) if "tuned" in config else {}
     wanted: dict[str, Planned] = {}
     for group, entries in _groups(config).items():
         for run in _group_runs(group, entries, defaults, tuned):
@@ -179,20 +197,20 @@ def _group_runs(
     group: str,
     entries: list[Mapping[str, Any]],
     defaults: Mapping[str, Any],
-    tuned: Mapping[str, Any],
+    tuned: Mapping[str, Mapping[str, Any]],
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"group {group!r}, entry {number}"
-        for choice in _product({**defaults, **entry}):
-            try:
-                expanded = list(_seeds(choice, tuned))
-            except InputError as error:
-                raise InputError(f"{where}: {error}") from None
-            for run in expanded:
-                if run.name in runs:
-                    raise InputError(f"{where}: {run.name} stands in the group twice")
-                runs[run.name] = run
+        try:
+            choices = _product({**defaults, **entry})
+            expanded = [run for choice in choices for run in _seeds(choice, tuned)]
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        for run in expanded:
+            if run.name in runs:
+                raise InputError(f"{where}: {run.name} stands in the group twice")
+            runs[run.name] = run
     return list(runs.values())
 
 
@@ -200,6 +218,9 @@ def _product(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield every combination of the listed values; a recipe's fields may be lists too."""
     recipe = {("recipe", key): value for key, value in entry.get("recipe", {}).items()}
     flat = {(key,): value for key, value in entry.items() if key != "recipe"} | recipe
+    for path, value in flat.items():
+        if value == []:
+            raise InputError(f"{' '.join(path)} is []: allowed: one value or more")
     axes = [value if isinstance(value, list) else [value] for value in flat.values()]
     for values in itertools.product(*axes):
         choice: dict[str, Any] = {"recipe": {}}
@@ -209,7 +230,7 @@ def _product(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield choice
 
 
-def _seeds(choice: Mapping[str, Any], tuned: Mapping[str, Any]) -> Iterator[Run]:
+def _seeds(choice: Mapping[str, Any], tuned: Mapping[str, Mapping[str, Any]]) -> Iterator[Run]:
     known = {key: choice[key] for key in _RUN_KEYS if key in choice}
     settings = {key: value for key, value in choice.items() if key not in _RUN_KEYS}
     seeds = known.pop("seeds")

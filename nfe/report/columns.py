@@ -65,6 +65,8 @@ RUNS = (
     *MORE_METRICS,
     "member_accuracy",
     "latency_ms_batch128",
+    "recipe",
+    "audit",
     "schema",
 )
 

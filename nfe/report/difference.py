@@ -4,15 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from nfe.engine.errors import InputError
 from nfe.report.columns import METRICS, TIMING
+from nfe.report.reading import read
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path / "runs.csv", dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"{path / 'runs.csv'}: no such file") from None
+    required = ("run", "status", *METRICS)
+    table = read(path / "runs.csv", required, dtype=str, keep_default_na=False)
     return table.set_index("run", drop=False)
 
 

@@ -19,6 +19,8 @@ from matplotlib.transforms import ScaledTranslation
 
 from nfe.engine.errors import InputError, unknown
 from nfe.report.catalogue import FIGURES, FORMATS
+from nfe.report.columns import RUNS
+from nfe.report.reading import read
 from nfe.report.statistics import summarize
 
 # Fixed order, so that a method keeps its colour and mark from one suite to the next.
@@ -58,12 +60,7 @@ def read_runs(path: Path, group: str) -> pd.DataFrame:
     Raises:
         InputError: the file is missing or has no such row.
     """
-    try:
-        rows = pd.read_csv(
-            path, dtype={"grouping_ratio": str, "exit_stages": str}, keep_default_na=True
-        )
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+    rows = read(path, RUNS, dtype={"grouping_ratio": str, "exit_stages": str, "groups": str})
     chosen = rows[rows["groups"].str.split("/").map(lambda groups: group in groups)]
     if chosen.empty:
         raise InputError(f"{path}: no run belongs to group {group!r}")
@@ -114,8 +111,10 @@ def accuracy_vs_flops(rows: pd.DataFrame) -> Figure:
     """Draw accuracy against the inference FLOPs on non-zero weights, one mark per setting."""
     figure, panels = _panels(rows)
     for ax, part in panels:
-        points = _points(part, ["method", "members", "macs_nonzero"], "accuracy")
-        points["flops"] = 2 * points["macs_nonzero"]
+        # Pruned by data or at random, each seed of a setting has other non-zero MACs.
+        setting = ["method", "members", "settings", "recipe"]
+        points = _points(part, setting, "accuracy")
+        points["flops"] = 2 * _points(part, setting, "macs_nonzero")["mean"]
         ax.set_xscale("log")
         for point, shift in zip(points.itertuples(), _side_by_side(points["flops"]), strict=True):
             ax.errorbar(

@@ -1,7 +1,9 @@
 """Finished runs → runs.csv, summary.csv, summary.md, summary.tex."""
 
+import dataclasses
 import json
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ SUMMARY = (
     "groups",
     *RECIPE,
     *(f"heldout_nll_{statistic}" for statistic in ("mean", "std", "ci95")),
+    "recipe",
     "schema",
 )
 
@@ -87,6 +90,8 @@ def _identity(suite: Suite, planned: Planned) -> dict[str, Any]:
         "lr": run.recipe.lr,
         "weight_decay": run.recipe.weight_decay,
         "batch_size": run.recipe.batch_size,
+        "recipe": json.dumps(dataclasses.asdict(run.recipe), sort_keys=True),
+        "audit": str(run.audit).lower(),
         "schema": SCHEMA_VERSION,
     }
 
@@ -114,7 +119,8 @@ def setting_key(row: Row) -> tuple[str, ...]:
     """Return what makes two rows seeds of one setting."""
     # A collapsed run has no members to count; the settings tell it apart all the same.
     columns = [c for c in SETTING if c != "members"]
-    return tuple(row[c] for c in (*columns, "settings", "epochs", "precision", "threads", *RECIPE))
+    others = ("settings", "epochs", "precision", "threads", "recipe", "audit")
+    return tuple(row[c] for c in (*columns, *others))
 
 
 def summary_rows(rows: Iterable[Row]) -> list[Row]:
@@ -132,8 +138,10 @@ def summary_rows(rows: Iterable[Row]) -> list[Row]:
 def _summary(seeds: Sequence[Row]) -> Row:
     good = [row for row in seeds if row["status"] == "ok"]
     first = good[0] if good else seeds[0]
-    constant = (*SETTING, "settings", "epochs", *COSTS, *RECIPE, "latency_ms", "latency_device")
-    summary = {column: first[column] for column in (*constant, "schema")}
+    constant = (*SETTING, "settings", "epochs", *RECIPE, "latency_ms", "latency_device")
+    summary = {column: first[column] for column in (*constant, "recipe", "schema")}
+    # Each seed prunes other weights, so the costs on what is left differ from seed to seed.
+    summary |= {column: _mean_count([row[column] for row in good]) for column in COSTS}
     summary["seeds"] = str(len(good))
     summary |= {s: str(sum(r["status"] == s for r in seeds)) for s in ("failed", "collapsed")}
     groups = dict.fromkeys(group for row in seeds for group in row["groups"].split("/"))
@@ -145,6 +153,11 @@ def _summary(seeds: Sequence[Row]) -> Row:
     seconds = [float(row["train_seconds"]) for row in good]
     summary["train_seconds_mean"] = text("train_seconds", summarize(seconds)["mean"])
     return summary
+
+
+def _mean_count(cells: Sequence[str]) -> str:
+    """Return the mean of whole numbers, rounded: exact where they are equal, however large."""
+    return str(round(Fraction(sum(map(int, cells)), len(cells)))) if cells else ""
 
 
 _SHOWN = (
@@ -166,12 +179,12 @@ _SHOWN = (
 
 
 def _compared(rows: Sequence[Row]) -> set[str]:
-    """Return the recipe's columns in which settings of one method differ."""
+    """Return the recipe's fields in which settings of one method differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        for column in RECIPE:
-            values.setdefault((row["method"], column), set()).add(row[column])
-    return {column for (_, column), found in values.items() if len(found) > 1}
+        for key, value in json.loads(row["recipe"]).items():
+            values.setdefault((row["method"], key), set()).add(str(value))
+    return {key for (_, key), found in values.items() if len(found) > 1}
 
 
 def _shown(row: Row, compared: set[str]) -> list[str]:
@@ -181,11 +194,11 @@ def _shown(row: Row, compared: set[str]) -> list[str]:
         "s": row["sparsity"] if row["pruning"] != "none" else "",
         "ratio": row["grouping_ratio"],
         "exits after": row["exit_stages"],
-        **{c.replace("_", " "): row[c] for c in RECIPE if c in compared},
+        **{k.replace("_", " "): v for k, v in json.loads(row["recipe"]).items() if k in compared},
     }
     cells = {
         **row,
-        "setting": ", ".join(f"{k} {v}" for k, v in about.items() if v),
+        "setting": ", ".join(f"{k} {v}" for k, v in about.items() if v not in ("", None)),
         **{m: _with_interval(row, m) for m in METRICS},
     }
     for column in ("nonzero_parameters", "macs_nonzero", "macs_dense", "train_macs"):

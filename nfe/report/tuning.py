@@ -11,16 +11,15 @@ import yaml
 
 from nfe.engine.errors import InputError
 from nfe.engine.files import write_bytes
+from nfe.report.reading import read
 
 _CHOSEN = ["lr", "weight_decay"]
 CRITERION = "heldout_nll"
 
 
 def _read(runs: Path) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(runs)
-    except FileNotFoundError:
-        raise InputError(f"{runs}: no such file") from None
+    about = ("dataset", "resolution", "architecture", "epochs")
+    rows = read(runs, (*about, "method", "status", *_CHOSEN, CRITERION))
     good = rows[rows["status"] == "ok"]
     if good.empty:
         raise InputError(f"{runs}: no run finished")
