@@ -148,7 +148,8 @@ class Cluster:
                 wait_until("no job left", lambda: not self.queue("%i"), 30)
         for name in reversed(list(self._daemons)):
             self.stop(name)
-        self._kill_step_daemons()
+        # A job's step daemon outlives slurmd by design.
+        self._kill_processes("SLURM_JOB_ID=", "slurmstepd: ")
         shutil.rmtree(self.folder)
 
     def start(self, name: str) -> None:
@@ -183,6 +184,18 @@ class Cluster:
     def state(self, node: str) -> str:
         """Return a node's state in lower case."""
         return self._run("sinfo", "-h", "-N", "-n", node, "-p", "low", "-o", "%T").strip()
+
+    def training_jobs(self, folder: Path) -> list[str]:
+        """Return the numbers of the jobs that train in a checkout and are not yet done."""
+        lines = (line.split("|") for line in self.queue("%i|%Z|%k"))
+        return [i for i, at, what in lines if at == str(folder) and "train" in what]
+
+    def fail(self, job: str) -> str:
+        """Let a job's node die, with all that runs there of the job; return the node's name."""
+        (node,) = self.queue("%N", "-j", job)
+        self.stop(node, signal.SIGKILL)
+        self._kill_processes(f"SLURM_JOB_ID={job}\0", f"slurmstepd: [{job}.")
+        return node
 
     def control(self, *arguments: str) -> str:
         """Run scontrol and return what it prints."""
@@ -289,13 +302,14 @@ class Cluster:
     def _wait_for_nodes(self) -> None:
         wait_until("all nodes idle", lambda: all(self.state(n) == "idle" for n in NODES))
 
-    def _kill_step_daemons(self) -> None:
-        """End what outlives slurmd by design: a job's step daemon, named after its folder."""
+    def _kill_processes(self, setting: str, title: str) -> None:
+        """End processes of this cluster by an environment setting or how their title begins."""
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                words = (process / "cmdline").read_bytes()
                 settings = (process / "environ").read_bytes()
-                if b"slurmstepd" in words and str(self.folder).encode() in settings:
+                named = (process / "cmdline").read_bytes().startswith(title.encode())
+                ours = str(self.folder).encode() in settings
+                if ours and (named or setting.encode() in settings):
                     os.kill(int(process.name), signal.SIGKILL)
 
 
