@@ -14,6 +14,14 @@ from nfe.engine.errors import InputError, unknown
 FILE = Path("slurm", "site.yaml")
 PREFIX = "NFE_SLURM_"
 
+# SIGTERM comes before pre-emption, cancellation and the time limit. A job that then ended by itself
+# would count as failed, and SLURM would not put it back into the queue: so once the state is saved
+# it stays until SLURM ends it. Bash runs the trap when the command has ended.
+_STAY = (
+    'stay() { local told= status=0; trap told=1 TERM; "$@" || status=$?; '
+    '[ -z "$told" ] || sleep 300; return $status; }; '
+)
+
 
 @dataclass(frozen=True)
 class Site:
@@ -55,12 +63,12 @@ class Site:
         return {name: repr(value) for name, value in named.items() if value}
 
     def setup(self, gpus: int) -> str:
-        """Return the shell code that each job starts with.
+        """Return the shell code that each job starts with; it defines ``stay COMMAND …``.
 
         A job that asked for no GPU sees none, also where the cluster itself would not hide them.
         """
         modules = f"module load {self.modules}; " if self.modules else ""
-        return modules + ("" if gpus else "export CUDA_VISIBLE_DEVICES=; ")
+        return modules + ("" if gpus else "export CUDA_VISIBLE_DEVICES=; ") + _STAY
 
     def launcher(self) -> str:
         """Return what stands before each job's command."""

@@ -26,7 +26,7 @@ DISTURBED = {
     "checkpoint_seconds": 0.5,
     "groups": {
         "headline": [{"method": "single"}],
-        "further": [{"method": "nfe", "exits": 2, "epochs": 200}],
+        "further": [{"method": "nfe", "exits": 2, "epochs": 120}],
     },
 }
 
@@ -47,7 +47,7 @@ class Checkout:
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, folder / name)
-        (folder / "suite.yaml").write_text(yaml.safe_dump(config))
+        (folder / "suite.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
     def start(self, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
         """Start snakemake; what it says goes to a file of its own."""

@@ -8,6 +8,7 @@ Nothing outside the cluster's own folder under /tmp is touched, so several can r
 """
 
 import contextlib
+import ctypes
 import dataclasses
 import os
 import secrets
@@ -149,7 +150,7 @@ class Cluster:
         for name in reversed(list(self._daemons)):
             self.stop(name)
         # A job's step daemon outlives slurmd by design.
-        self._kill_processes("SLURM_JOB_ID=", "slurmstepd: ")
+        self._kill("SLURM_JOB_ID=", "slurmstepd: ")
         shutil.rmtree(self.folder)
 
     def start(self, name: str) -> None:
@@ -162,6 +163,7 @@ class Cluster:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
         log.close()
         if ready := self._ready(name):
@@ -190,11 +192,25 @@ class Cluster:
         lines = (line.split("|") for line in self.queue("%i|%Z|%k"))
         return [i for i, at, what in lines if at == str(folder) and "train" in what]
 
+    @contextlib.contextmanager
+    def paused(self, job: str) -> Iterator[None]:
+        """Let the processes that train in a job stand still meanwhile."""
+        training = [
+            number for number in self._processes(f"SLURM_JOB_ID={job}\0") if _is_training(number)
+        ]
+        for number in training:
+            os.kill(number, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for number in training:
+                os.kill(number, signal.SIGCONT)
+
     def fail(self, job: str) -> str:
         """Let a job's node die, with all that runs there of the job; return the node's name."""
         (node,) = self.queue("%N", "-j", job)
         self.stop(node, signal.SIGKILL)
-        self._kill_processes(f"SLURM_JOB_ID={job}\0", f"slurmstepd: [{job}.")
+        self._kill(f"SLURM_JOB_ID={job}\0", f"slurmstepd: [{job}.")
         return node
 
     def control(self, *arguments: str) -> str:
@@ -302,15 +318,30 @@ class Cluster:
     def _wait_for_nodes(self) -> None:
         wait_until("all nodes idle", lambda: all(self.state(n) == "idle" for n in NODES))
 
-    def _kill_processes(self, setting: str, title: str) -> None:
-        """End processes of this cluster by an environment setting or how their title begins."""
+    def _kill(self, setting: str, title: str) -> None:
+        for number in self._processes(setting, title):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+
+    def _processes(self, setting: str, title: str = "\0") -> Iterator[int]:
+        """Yield processes of this cluster by an environment setting or how their title begins."""
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 settings = (process / "environ").read_bytes()
                 named = (process / "cmdline").read_bytes().startswith(title.encode())
                 ours = str(self.folder).encode() in settings
                 if ours and (named or setting.encode() in settings):
-                    os.kill(int(process.name), signal.SIGKILL)
+                    yield int(process.name)
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the parent dies, however it does (Linux, prctl 1)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _is_training(number: int) -> bool:
+    words = Path("/proc", str(number), "cmdline").read_bytes().split(b"\0")
+    return words[1:4] == [b"-m", b"nfe", b"run"]
 
 
 def main() -> int:

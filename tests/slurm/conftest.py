@@ -1,6 +1,7 @@
 """The cluster of all tests, and suites to make on it."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from cluster import Cluster
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
+    # Asked to end, pytest stops the cluster first, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Cluster() as cluster:
         yield cluster
 

@@ -61,11 +61,16 @@ def test_a_preempted_job_is_requeued_and_continues(made, cluster, undisturbed):
     assert "Error in rule" not in made.checkout.said()
 
 
-def test_a_job_at_its_time_limit_saves_its_state_and_continues(made, cluster, undisturbed):
-    # From now on the limit is nearer than the warning.
-    cluster.control("update", f"JobId={made.job}", "TimeLimit=2")
+def test_a_job_near_its_time_limit_saves_its_state_and_continues(made, cluster, undisturbed):
+    job = made.job
+    # SLURM looks every 30 seconds who is to be warned. Until then the run must not end.
+    with cluster.paused(job):
+        cluster.control("update", f"JobId={job}", "TimeLimit=2")
+        time.sleep(32)
+    wait_until("warned", lambda: "stopped by signal 15" in made.checkout.logs(), 10)
+    assert cluster.queue("%T", "-j", job) == ["RUNNING"]
     made.ends_well(undisturbed)
-    assert "stopped by signal 15" in made.checkout.logs()
+    assert cluster.queue("%T", "-j", job, "--states=all") == ["TIMEOUT"]
 
 
 def test_a_node_that_goes_down_gives_its_jobs_to_the_other(made, cluster, undisturbed):

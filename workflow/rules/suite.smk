@@ -30,12 +30,13 @@ RESULTS = ROOT / "results" / SUITE.name
 BENCH = f"{shlex.quote(sys.executable)} -m nfe"
 SITE = site.load()
 GPUS = config.get("gpus", 0)
-# exec: the signal that asks a job to save its state reaches the process that trains.
+# exec: the signal that asks a run to save its state reaches the process that trains.
 TRAIN = f"exec {BENCH}"
 STAGE = ""
 if workflow.remote_exec:
-    shell.prefix(SITE.setup(GPUS))
-    TRAIN = f"exec {SITE.launcher()}{BENCH}"
+    # Snakemake formats the prefix: doubled braces stay braces.
+    shell.prefix(SITE.setup(GPUS).replace("{", "{{").replace("}", "}}"))
+    TRAIN = f"stay {SITE.launcher()}{BENCH}"
     STAGE = f"--scratch {shlex.quote(SITE.scratch)}" if SITE.scratch else ""
 DATA_ROOT = f"--data-root {config['data_root']}" if "data_root" in config else ""
 
