@@ -192,6 +192,18 @@ def plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Tell what this machine or cluster lacks for a suite."""
+    from nfe.doctor import examine
+    from nfe.engine.suite import read_config
+
+    missing = 0
+    for finding in examine(read_config(arguments.config)):
+        print(f"{'ok' if finding.good else 'MISSING':8}{finding.what:10} {finding.said}")
+        missing += not finding.good
+    return FAILED if missing else 0
+
+
 def list_names(arguments: argparse.Namespace) -> int:
     """Print the names that configurations may use."""
     from nfe import pruning
@@ -309,8 +321,10 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", type=Path, required=True, help="runs.csv of the tuning suite")
     p.add_argument("--output", type=Path, required=True, help="the YAML file to write")
 
-    p = command("plan", plan)
-    p.add_argument("--config", type=Path, default=Path("config/quick.yaml"))
+    for name, handler in (("plan", plan), ("doctor", doctor)):
+        command(name, handler).add_argument(
+            "--config", type=Path, default=Path("config/quick.yaml")
+        )
 
     p = command("list", list_names)
     p.add_argument("what", choices=["methods", "datasets", "architectures", "pruning"])

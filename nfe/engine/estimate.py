@@ -17,7 +17,7 @@ from nfe.engine.run import Run
 
 # Multiply-adds per second in training, and seconds per step at least: modest devices, so that the
 # estimate holds on better ones (WRN-16-4 in float32 on one 2020s CPU core: 6e10).
-_SPEED = {"cpu": 3e10, "gpu": 4e12}
+_SPEED = {"cpu": 3e10, "gpu": 2e13}
 _STEP_SECONDS = {"cpu": 0.05, "gpu": 0.04}
 # Starting up: the interpreter and libraries of the job and of the process within, three times.
 _START_MINUTES = 4
@@ -26,8 +26,8 @@ _MULTIPLIERS = ("members", "exits")
 
 
 @functools.cache
-def _forward_macs(name: str, resolution: int, channels: int, classes: int) -> int:
-    """Return the multiply-adds of one image's convolutions."""
+def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int, int]:
+    """Return the multiply-adds of one image's convolutions, and the number of parameters."""
     counts: list[int] = []
 
     def count(layer: nn.Conv2d, _inputs: object, output: Tensor) -> None:
@@ -41,7 +41,16 @@ def _forward_macs(name: str, resolution: int, channels: int, classes: int) -> in
             if isinstance(layer, nn.Conv2d):
                 layer.register_forward_hook(count)
         network.eval()(torch.empty(1, channels, resolution, resolution))
-    return sum(counts)
+    return sum(counts), sum(parameter.numel() for parameter in network.parameters())
+
+
+def _network(run: Run) -> tuple[int, int]:
+    card = run.card
+    return _size(run.architecture, card.resolution, card.channels, card.classes)
+
+
+def _networks(run: Run) -> int:
+    return max([1, *(int(run.settings[key]) for key in _MULTIPLIERS if key in run.settings)])
 
 
 def _images(run: Run) -> int:
@@ -51,12 +60,11 @@ def _images(run: Run) -> int:
 
 def seconds(run: Run, gpus: int) -> float:
     """Return a generous estimate of the seconds that a run trains on one device."""
-    device, card = "gpu" if gpus else "cpu", run.card
-    networks = max([1, *(int(run.settings[key]) for key in _MULTIPLIERS if key in run.settings)])
+    device = "gpu" if gpus else "cpu"
     steps = run.epochs * math.ceil(_images(run) / run.recipe.batch_size)
-    macs = 3 * _forward_macs(run.architecture, card.resolution, card.channels, card.classes)
+    macs = 3 * _network(run)[0]
     step = max(_STEP_SECONDS[device], run.recipe.batch_size * macs / _SPEED[device])
-    return steps * step * networks
+    return steps * step * _networks(run)
 
 
 def minutes(runs: Sequence[Run], gpus: int) -> int:
@@ -68,3 +76,8 @@ def memory_mb(runs: Sequence[Run]) -> int:
     """Return the memory of a job: the process, and its largest data set three times."""
     data = max(_images(run) * run.card.channels * run.card.resolution**2 for run in runs)
     return 4000 + math.ceil(3 * data / 1e6)
+
+
+def disk_mb(runs: Sequence[Run]) -> int:
+    """Return the disk space of finished runs: each one's weights, and its results."""
+    return math.ceil(sum(4e-6 * _network(run)[1] * _networks(run) + 5 for run in runs))

@@ -86,6 +86,10 @@ class Checkout:
         found = sorted((self.folder / "logs" / self.suite).glob("train_*.log"))
         return "".join(path.read_text() for path in found)
 
+    def gpus(self) -> list[str]:
+        """Return the GPUs that each training job has seen."""
+        return [line.split("GPUs ")[1] for line in self.logs().splitlines() if "GPUs " in line]
+
     def runs(self) -> dict[str, Path]:
         """Return the folders of the finished runs by name."""
         metrics = self.folder.glob(f"results/{self.suite}/runs/*/metrics.json")

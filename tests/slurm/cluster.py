@@ -8,7 +8,6 @@ Nothing outside the cluster's own folder under /tmp is touched, so several can r
 """
 
 import contextlib
-import ctypes
 import dataclasses
 import os
 import secrets
@@ -157,13 +156,13 @@ class Cluster:
         """Start a daemon: a node's name, or slurmctld, slurmdbd, mariadbd, munged."""
         log = open(self.folder / f"{name}.out", "ab")  # noqa: SIM115
         self._daemons[name] = subprocess.Popen(
-            self._command(name),
+            # However this process ends, its daemons do not outlive it.
+            ["setpriv", "--pdeathsig", "TERM", *self._command(name)],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_end_with_parent,
         )
         log.close()
         if ready := self._ready(name):
@@ -332,11 +331,6 @@ class Cluster:
                 ours = str(self.folder).encode() in settings
                 if ours and (named or setting.encode() in settings):
                     yield int(process.name)
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent dies, however it does (Linux, prctl 1)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _is_training(number: int) -> bool:

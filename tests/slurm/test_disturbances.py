@@ -33,6 +33,7 @@ class Made:
         """Check that all is made, nothing twice, and as it would be without disturbance."""
         self.checkout.finish(self.snakemake)
         same(undisturbed, self.checkout)
+        assert set(self.checkout.gpus()) <= {"0", "1"}
         assert self.finished.items() <= self.checkout.timings().items()
         assert self.checkout.logs().count("resumed from epoch") == resumed
 

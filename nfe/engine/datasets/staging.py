@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nfe.engine.datasets import prepared
 from nfe.engine.datasets.base import Card
+from nfe.engine.errors import InputError
 from nfe.engine.files import alone, make_directory
 
 
@@ -20,7 +21,7 @@ def stage(card: Card, root: Path | None, scratch: Path) -> Path | None:
             so that it can be shared and never goes stale.
 
     Raises:
-        InputError: ``scratch`` cannot be written.
+        InputError: ``scratch`` cannot be written or is full.
     """
     source = prepared.folder(card, root)
     if not source.exists():
@@ -30,10 +31,19 @@ def stage(card: Card, root: Path | None, scratch: Path) -> Path | None:
     make_directory(staged)
     with alone(staged):
         if not target.exists():
-            copied = target.with_name(f".{target.name}.tmp")
-            shutil.rmtree(copied, ignore_errors=True)
-            shutil.copytree(source, copied)
-            for file in copied.iterdir():
-                file.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-            copied.rename(target)
+            _copy(source, target)
     return staged
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder, read-only, all of it or nothing."""
+    copied = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(copied, ignore_errors=True)
+    try:
+        shutil.copytree(source, copied)
+        for file in copied.iterdir():
+            file.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+        copied.rename(target)
+    except OSError as error:
+        shutil.rmtree(copied, ignore_errors=True)
+        raise InputError(f"{target}: cannot be copied there ({error})") from None
