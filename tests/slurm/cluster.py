@@ -116,12 +116,14 @@ class Cluster:
     Attributes:
         folder: configuration, state, sockets and logs.
         environment: what a process needs to be a user of the cluster.
+        cpus: CPUs that each node claims to have, which may be more than there are.
     """
 
     folder: Path = dataclasses.field(
         default_factory=lambda: Path(tempfile.mkdtemp(prefix="nfe-slurm-", dir="/tmp"))
     )
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    cpus: int = CPUS_PER_NODE
     _daemons: dict[str, subprocess.Popen[bytes]] = dataclasses.field(default_factory=dict)
 
     def __enter__(self) -> "Cluster":
@@ -242,7 +244,7 @@ class Cluster:
             "host": host,
             "ctld": ctld,
             "dbd": dbd,
-            "cpus": CPUS_PER_NODE,
+            "cpus": self.cpus,
             "gpus": len(GPUS.split(",")),
             "nodes": "\n".join(nodes),
         }
