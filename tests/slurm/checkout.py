@@ -25,7 +25,7 @@ DISTURBED = {
     "runs_per_process": 2,
     "checkpoint_seconds": 0.5,
     "groups": {
-        "headline": [{"method": "single"}],
+        "first": [{"method": "single"}],
         "further": [{"method": "nfe", "exits": 2, "epochs": 120}],
     },
 }

@@ -195,7 +195,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def paused(self, job: str) -> Iterator[None]:
-        """Let the processes that train in a job stand still meanwhile."""
+        """Let the processes that train in a job stand still meanwhile, or until SLURM wakes them."""
         training = [
             number for number in self._processes(f"SLURM_JOB_ID={job}\0") if _is_training(number)
         ]
@@ -205,7 +205,8 @@ class Cluster:
             yield
         finally:
             for number in training:
-                os.kill(number, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGCONT)
 
     def fail(self, job: str) -> str:
         """Let a job's node die, with all that runs there of the job; return the node's name."""
