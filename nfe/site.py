@@ -93,7 +93,7 @@ def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site
     for variable in (v for v in environment if v.startswith(PREFIX)):
         key = variable.removeprefix(PREFIX).lower()
         if key not in fields:
-            raise unknown("environment variable", variable, [PREFIX + f.upper() for f in fields])
+            raise unknown(f"setting in {variable} (environment):", key, fields)
         values[key] = environment[variable]
     values = {key: "" if value is None else str(value) for key, value in values.items()}
     limit = values.get("max_minutes", "1440")

@@ -195,7 +195,7 @@ class Cluster:
 
     @contextlib.contextmanager
     def paused(self, job: str) -> Iterator[None]:
-        """Let the processes that train in a job stand still meanwhile, or until SLURM wakes them."""
+        """Let the processes that train in a job stand still, unless SLURM wakes them."""
         training = [
             number for number in self._processes(f"SLURM_JOB_ID={job}\0") if _is_training(number)
         ]
