@@ -57,6 +57,7 @@ def test_a_preempted_job_is_requeued_and_continues(made, cluster, undisturbed):
         "--wrap", "sleep 3",
     ).strip()  # fmt: skip
     wait_until("urgent job runs", lambda: cluster.queue("%T", "-j", urgent) == ["RUNNING"], 60)
+    cluster.start_requeued(job)
     made.ends_well(undisturbed)
     assert "Restarts=1" in cluster.control("show", "job", job)
     assert "Error in rule" not in made.checkout.said()
@@ -75,8 +76,10 @@ def test_a_job_near_its_time_limit_saves_its_state_and_continues(made, cluster, 
 
 
 def test_a_node_that_goes_down_gives_its_jobs_to_the_other(made, cluster, undisturbed):
-    node = cluster.fail(made.job)
+    job = made.job
+    node = cluster.fail(job)
     try:
+        cluster.start_requeued(job)
         made.ends_well(undisturbed)
     finally:
         cluster.start(node)
