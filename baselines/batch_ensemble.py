@@ -106,6 +106,7 @@ class BatchEnsemble(Method):
         "decay": 0.2,
         "warmup": 1,
     }
+    published_settings: ClassVar = {"members": 4}
 
     members: int = 3
     repetition: int | None = None

@@ -93,6 +93,7 @@ class PackedEnsemble(Method):
         "milestones": (0.3, 0.6, 0.8),
         "decay": 0.2,
     }
+    published_settings: ClassVar = {"members": 4}
 
     members: int = 3
     alpha: float = 2.0

@@ -194,7 +194,7 @@ def train(network: nn.Module, seed: int) -> list[dict[str, float]]:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        logits = evaluation.predict(network, DATA.card, DATA.test, "float32")
+        logits = evaluation.predict(network, DATA.card, DATA.test)
         curve.append(evaluation.metrics(logits, labels, "logits"))
     return curve
 

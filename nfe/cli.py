@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nfe.artifacts_cli import add_artifact_commands
 from nfe.data_cli import add_data_commands
 from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
 
@@ -141,10 +142,11 @@ def latency(arguments: argparse.Namespace) -> int:
 
 def tables(arguments: argparse.Namespace) -> int:
     """Write a suite's tables."""
-    from nfe.engine.suite import load_plan
+    from nfe.engine.suite import expand, load_plan, read_config
     from nfe.report import tables as report
 
-    suite = load_plan(arguments.plan)
+    plan, config = arguments.plan, arguments.config
+    suite = load_plan(plan) if plan else expand(read_config(config))
     report.write(suite, arguments.root / "results" / suite.name, arguments.partial)
     return 0
 
@@ -269,6 +271,14 @@ def _job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scratch", type=Path, help="folder on this machine to copy data to")
 
 
+def _throughput_options(parser: argparse.ArgumentParser) -> None:
+    _common_run_options(parser)
+    parser.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--image", type=int, default=32, metavar="PIXELS")
+    parser.add_argument("--json", action="store_true")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -276,6 +286,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_data_commands(commands)
+    add_artifact_commands(commands)
 
     def command(name: str, handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (handler.__doc__ or "").splitlines()[0]
@@ -305,7 +316,10 @@ def build_parser() -> argparse.ArgumentParser:
     _job_options(command("latency", latency))
 
     p = command("tables", tables)
-    _suite_options(p)
+    source = p.add_mutually_exclusive_group(required=True)
+    source.add_argument("--plan", type=Path, help="the expanded suite")
+    source.add_argument("--config", type=Path, help="the suite's configuration")
+    p.add_argument("--root", type=Path, default=Path(), help="folder of results/")
     p.add_argument("--partial", action="store_true", help="leave out runs that are not finished")
 
     p = command("figure", figure)
@@ -330,12 +344,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("what", choices=["methods", "datasets", "architectures", "pruning"])
     p.add_argument("--json", action="store_true")
 
-    p = command("benchmark", benchmark)
-    _common_run_options(p)
-    p.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
-    p.add_argument("--batch", type=int, default=64)
-    p.add_argument("--image", type=int, default=32, metavar="PIXELS")
-    p.add_argument("--json", action="store_true")
+    _throughput_options(command("benchmark", benchmark))
     return parser
 
 

@@ -37,6 +37,15 @@ def check(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def card(arguments: argparse.Namespace) -> int:
+    """Write a data set's facts, content hash included, as JSON; this needs no data."""
+    from nfe.engine.datasets.prepare import write_cards
+
+    for path in write_cards(arguments.name, arguments.output, arguments.resolution):
+        print(path)
+    return 0
+
+
 def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Interrupted("stopped; nothing is left half-made: run the same command again")
 
@@ -46,14 +55,20 @@ def add_data_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentP
     text = (__doc__ or "").partition(": ")[2]
     data = subparsers.add_parser("data", help=text, description=text)
     verbs = data.add_subparsers(required=True, metavar="VERB")
-    for handler in (fetch, prepare, check):
+    for handler in (fetch, prepare, check, card):
         text = (handler.__doc__ or "").splitlines()[0]
         parser = verbs.add_parser(handler.__name__, help=text, description=text)
         parser.set_defaults(handler=handler)
         parser.add_argument("name", metavar="NAME", help="see nfe-bench list datasets")
-        parser.add_argument(
-            "--root", type=Path, default=DEFAULT_ROOT, help="folder of data (default: %(default)s)"
-        )
+        if handler is card:
+            parser.add_argument("--output", type=Path, required=True, help="folder of the files")
+        else:
+            parser.add_argument(
+                "--root",
+                type=Path,
+                default=DEFAULT_ROOT,
+                help="folder of data (default: %(default)s)",
+            )
         if handler is not fetch:
             parser.add_argument("--resolution", type=int, help="only this variant (default: all)")
         if handler is prepare:

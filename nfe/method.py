@@ -92,6 +92,10 @@ class NetworkFission(Method):
             seed=context.seed,
         )
 
+    def skeleton(self, context: Context) -> nn.Module:
+        """Return the network unpruned: which weights are left stands in the saved weights."""
+        return dataclasses.replace(self, pruning="none", sparsity=0.0).network(context)
+
     def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return Σ_i CE_i plus the distillation term, and the exits' logits."""
         logits: Tensor = network(inputs)

@@ -115,8 +115,8 @@ def test_two_downloads_at_once_make_one(server: type[_Handler], tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("digits", "digits: nothing to download"),
-        ("cifar100-c", "cifar100-c: nothing to download"),
+        ("digits", "digits comes with an installed package"),
+        ("cifar100-c", "cifar100-c is made from prepared images"),
         ("cifar1000", "did you mean 'cifar100'"),
     ],
 )

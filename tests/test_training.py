@@ -1,8 +1,10 @@
 """Training in real processes: repeatable, resumable, honest about failure."""
 
 import json
+import os
 import signal
-import time
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +13,11 @@ from conftest import finish, same_files, start
 
 from nfe.engine import checkpoint
 from nfe.engine.checkpoint import Progress
+from nfe.engine.errors import DivergenceError, Interrupted
+from nfe.engine.execution import Workplace
+from nfe.engine.optimizer import SGD
+from nfe.engine.run import specify
+from nfe.engine.training import Trainer
 
 IDENTICAL = ("metrics.json", "history.csv", "per_image.npz", "config.json", "model.safetensors")
 SPLIT = ("--set", "exits=2", "sparsity=0.5", "pruning=snip")
@@ -43,21 +50,35 @@ def test_a_finished_run_leaves_its_files_and_is_not_repeated(calm, train):
     )
 
 
-@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_run_continues_to_the_same_bits(calm, train, tmp_path, stop):
-    process = train(tmp_path, "nfe", *SPLIT, "--checkpoint-seconds", "0.05", epochs=12)
-    deadline = time.monotonic() + 120
-    while len(list((tmp_path / ".state").glob("step-*"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(stop)
-    process.communicate(timeout=60)
-    assert process.returncode == (75 if stop == signal.SIGTERM else -signal.SIGKILL)
-    assert not (tmp_path / "metrics.json").exists()
-    said = finish(train(tmp_path, "nfe", *SPLIT, epochs=12))
-    assert "resumed from epoch" in said
-    assert "step 0" not in said.split("resumed from", 1)[1].splitlines()[0]
-    assert same_files(calm, tmp_path, IDENTICAL)
-    assert not (tmp_path / ".state").exists()
+def _trainer(state):
+    run = specify(dataset="digits", architecture_name="wrn-10-1", method="single", epochs=2)
+    return Trainer(run, Workplace(torch.device("cpu")).data(run), state)
+
+
+def test_a_stop_request_behind_the_last_step_is_not_lost(tmp_path, monkeypatch):
+    stopped = _trainer(tmp_path)
+
+    def curve(name, split):
+        if stopped.progress.epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return Trainer._curve(stopped, name, split)
+
+    monkeypatch.setattr(stopped, "_curve", curve)
+    with pytest.raises(Interrupted, match="state saved"), stopped.stoppable():
+        stopped.train()
+    again, straight = _trainer(tmp_path).train(), _trainer(None).train()
+    assert again.history == straight.history
+    weights = again.network.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in straight.network.state_dict().items())
+
+
+def test_logits_that_overflow_are_a_divergence_with_epoch_and_step():
+    trainer = _trainer(None)
+    trainer.progress.step = 7
+    for parameter in trainer.network.parameters():
+        parameter.data.mul_(1e12)
+    with pytest.raises(DivergenceError, match=r"not finite in epoch 1, after step 7"):
+        trainer.predict(trainer.data.heldout)
 
 
 def test_a_diverging_run_fails_without_metrics_and_says_where(train, tmp_path):
@@ -107,19 +128,6 @@ def _trainable():
     return network, optimizer
 
 
-def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, caplog):
-    network, optimizer = _trainable()
-    for step in (1, 2, 3):
-        checkpoint.save(tmp_path, "run", network, optimizer, Progress(step=step))
-    states = sorted(tmp_path.glob("step-*"))
-    assert len(states) == 2
-    states[-1].write_bytes(states[-1].read_bytes()[:-10])
-    restored = checkpoint.restore(tmp_path, "run", *_trainable())
-    assert restored is not None
-    assert restored.step == 2
-    assert states[-1].name in caplog.text
-
-
 def test_a_state_of_another_run_is_not_used(tmp_path, caplog):
     checkpoint.save(tmp_path, "run", *_trainable(), Progress(step=1))
     assert checkpoint.restore(tmp_path, "other", *_trainable()) is None
@@ -136,3 +144,37 @@ def test_a_state_brings_back_weights_and_momentum(tmp_path):
         assert torch.equal(a, b)
         first, second = optimizer.state[a], its_optimizer.state[b]
         assert torch.equal(first["momentum_buffer"], second["momentum_buffer"])
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_the_optimizer_is_pytorchs_bit_for_bit(nesterov):
+    settings = {"lr": 0.1, "momentum": 0.9, "nesterov": nesterov, "weight_decay": 5e-4}
+    draws = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(5, 3, generator=draws)) for _ in range(3)]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    groups = [({"params": p[:2]}, {"params": p[2:], "weight_decay": 0.0}) for p in (ours, theirs)]
+    optimizers = SGD(groups[0], **settings), torch.optim.SGD(groups[1], fused=True, **settings)
+    for rate in (0.1, 0.1, 0.02):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.randn(5, 3, generator=draws)
+            b.grad = a.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    for a, b in zip(ours, theirs, strict=True):
+        buffers = (o.state[p]["momentum_buffer"] for o, p in zip(optimizers, (a, b), strict=True))
+        assert torch.equal(*buffers)
+
+
+def test_a_start_does_not_import_the_compiler():
+    code = (
+        "import sys; from nfe.cli import main; from nfe.engine import throughput; "
+        "throughput.SECONDS = 0.0; main(sys.argv[1:]); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    arguments = ["benchmark", "--architecture", "wrn-10-1", "--method", "nfe", "--image", "8"]
+    subprocess.run([sys.executable, "-c", code, *arguments, "--batch", "2"], check=True)

@@ -19,6 +19,7 @@ CONFIG = {
     "epochs": 1,
     "seeds": 1,
     "runs_per_process": 3,
+    "data_root": "a folder/with spaces; and a semicolon",
     "groups": {
         "headline": [
             {"method": "single"},

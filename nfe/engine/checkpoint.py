@@ -1,7 +1,7 @@
 """Saved training state: written atomically, checked when read, never unpickled.
 
 A state is one safetensors file whose name carries the SHA-256 of its content. The newest two
-are kept; a damaged one is passed over for the one before it.
+are kept; a damaged or foreign one is removed, with a warning, and the one before it is used.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors
 import safetensors.torch
@@ -18,11 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from nfe.engine.errors import InputError
-from nfe.engine.files import make_directory, write_bytes
+from nfe.engine.files import discard_unfinished, make_directory, write_bytes
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")
 _KEPT = 2
+
+
+class Optimizer(Protocol):
+    """What a state holds of an optimizer: tensors by name for each parameter."""
+
+    state: Any
 
 
 @dataclass
@@ -50,7 +56,7 @@ class Progress:
     seconds: float = 0.0
 
 
-def _optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
+def _optimizer_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:
     names: dict[Tensor, str] = {p: name for name, p in network.named_parameters()}
     return {
         f"optimizer.{key}.{names[parameter]}": value
@@ -64,10 +70,14 @@ def save(
     folder: Path,
     digest: str,
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     progress: Progress,
 ) -> None:
-    """Save the state of a run; older states than the newest two are removed."""
+    """Save the state of a run; older states than the newest two are removed.
+
+    Raises:
+        OSError: the state cannot be written; those saved before still stand.
+    """
     make_directory(folder)
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= _optimizer_tensors(optimizer, network)
@@ -98,32 +108,47 @@ def _read(path: Path, digest: str) -> tuple[dict[str, Tensor], Progress]:
     return tensors, Progress(**json.loads(metadata["progress"]))
 
 
-def restore(
-    folder: Path, digest: str, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> Progress | None:
+def restore(folder: Path, digest: str, network: nn.Module, optimizer: Optimizer) -> Progress | None:
     """Load the newest usable state into network and optimizer; None where there is none.
 
-    An unusable state is passed over with a warning that names it.
+    An unusable state is removed with a warning that names it, or it would count as one of
+    those that are kept. Network and optimizer are touched by a usable state only.
     """
+    discard_unfinished(folder)
     for path in _states(folder):
         try:
             tensors, progress = _read(path, digest)
-            _load(tensors, network, optimizer)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            RuntimeError,
-            safetensors.SafetensorError,
-        ) as error:
-            _log.warning("%s: state passed over: %s", path, error)
+            _check(tensors, network)
+        except (OSError, ValueError, LookupError, TypeError, safetensors.SafetensorError) as error:
+            _log.warning("%s: unusable state removed: %s", path, error)
+            path.unlink(missing_ok=True)
             continue
+        _load(tensors, network, optimizer)
         return progress
     return None
 
 
-def _load(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _check(tensors: dict[str, Tensor], network: nn.Module) -> None:
+    """Check that ``_load`` can load every tensor.
+
+    Raises:
+        KeyError: the network has no such tensor.
+        ValueError: a tensor is missing or has another shape.
+    """
+    expected = {f"network.{name}": value.shape for name, value in network.state_dict().items()}
+    parameters = {name: value.shape for name, value in network.named_parameters()}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            shapes = [torch.Size(), parameters[key.split(".", 2)[2]]]
+        else:
+            shapes = [expected.pop(key)]
+        if value.shape not in shapes:
+            raise ValueError(f"tensor {key!r} has the shape {tuple(value.shape)}")
+    if expected:
+        raise ValueError(f"tensor {next(iter(expected))!r} is missing")
+
+
+def _load(tensors: dict[str, Tensor], network: nn.Module, optimizer: Optimizer) -> None:
     own = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
     network.load_state_dict(own)
     parameters = dict(network.named_parameters())

@@ -4,6 +4,7 @@ Everything is computed in float64 from the stored float16 logits, so that a tabl
 rebuilt to the last digit from what a run left behind.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,6 @@ from torch import nn
 from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Card, Split
 from nfe.engine.errors import DivergenceError
-from nfe.engine.precision import autocast
 
 Array = npt.NDArray[Any]
 Combine = Literal["logits", "probabilities"]
@@ -25,9 +25,16 @@ BINS = 15
 
 @torch.no_grad()
 def predict(
-    network: nn.Module, card: Card, split: Split, precision: str, batch: int = 500
+    network: nn.Module,
+    card: Card,
+    split: Split,
+    batch: int = 500,
+    between: Callable[[], None] = lambda: None,
 ) -> Array:
     """Return the logits of a split in evaluation mode: (images, members, classes) float16.
+
+    Computed in float32 whatever the precision of training: logits rounded to bfloat16's eight
+    bits would move NLL and ECE. ``between`` is called after every batch.
 
     Raises:
         DivergenceError: a logit is not finite, or too large for float16.
@@ -37,8 +44,8 @@ def predict(
     normalize = Normalizer(card, split.images.device)
     rows = []
     for images in split.images.split(batch):
-        with autocast(precision, images.device):
-            rows.append(network(normalize(images)).half().cpu())
+        rows.append(network(normalize(images)).half().cpu())
+        between()
     network.train(was_training)
     logits = torch.cat(rows)
     if not torch.isfinite(logits).all():
@@ -95,7 +102,11 @@ def disagreement(logits: Array) -> float | None:
 
     The mean over all pairs of members; None for a single member.
     """
-    votes = logits.argmax(axis=-1)
+    return vote_disagreement(logits.argmax(axis=-1))
+
+
+def vote_disagreement(votes: Array) -> float | None:
+    """Return ``disagreement`` from the members' classes, (images, members)."""
     members = votes.shape[1]
     pairs = [(i, j) for i in range(members) for j in range(i)]
     if not pairs:
@@ -129,6 +140,19 @@ def metrics(logits: Array, labels: Array, combine: Combine) -> dict[str, Any]:
         "member_nll": [nll(p, labels) for p in single],
         "member_ece": [ece(p, labels) for p in single],
     }
+
+
+def test_scores(predictions: Mapping[str, Array], combine: Combine) -> dict[str, Any]:
+    """Return the test split's part of metrics.json, from stored predictions."""
+    logits = predictions["test_logits"]
+    found = metrics(logits, predictions["test_labels"], combine)
+    return {"members": logits.shape[1], **found}
+
+
+def heldout_scores(predictions: Mapping[str, Array], combine: Combine) -> dict[str, Any]:
+    """Return the held-out split's part of metrics.json, from stored predictions."""
+    found = metrics(predictions["heldout_logits"], predictions["heldout_labels"], combine)
+    return {f"heldout_{name}": found[name] for name in ("accuracy", "nll", "ece", "brier")}
 
 
 def per_image(logits: Array, labels: Array, combine: Combine) -> dict[str, Array]:

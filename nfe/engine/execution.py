@@ -9,6 +9,8 @@ is complete.
 import datetime
 import logging
 import shutil
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,22 @@ from nfe.engine.datasets import Card, Data
 from nfe.engine.datasets.staging import stage
 from nfe.engine.environment import environment
 from nfe.engine.errors import CollapseError, DivergenceError, InputError
-from nfe.engine.files import alone, make_directory, read_json, write_csv, write_json, write_npz
+from nfe.engine.files import (
+    alone,
+    discard_unfinished,
+    make_directory,
+    read_json,
+    write_csv,
+    write_json,
+    write_npz,
+)
 from nfe.engine.precision import default_device, prepare_process
 from nfe.engine.run import Run
 from nfe.engine.training import Trainer
 
 _log = logging.getLogger(__name__)
 
+PREDICTIONS = ("test_logits", "test_labels", "heldout_logits", "heldout_labels")
 RESULT_FILES = ("config.json", "timing.json", "history.csv", "per_image.npz", "metrics.json")
 
 
@@ -96,45 +107,66 @@ def is_complete(run: Run, output: Path) -> bool:
     return all((output / name).exists() for name in RESULT_FILES)
 
 
-def execute(run: Run, place: Place, workplace: Workplace) -> None:
+def execute(run: Run, place: Place, workplace: Workplace, predictions: bool = False) -> None:
     """Make the run, or what is missing of it; nothing happens where it is complete.
+
+    Args:
+        run: the run.
+        place: its folders.
+        workplace: where it is made.
+        predictions: make the run again where its predictions are not at hand.
 
     Raises:
         InputError: the folder cannot be used or the run cannot be built.
         DivergenceError: loss or logits are not finite; failure.json says where.
+        Interrupted: the process was asked to stop.
+        OSError: a file cannot be written.
     """
     make_directory(place.output)
     with alone(place.output):
-        if is_complete(run, place.output):
+        for folder in (place.output, place.artifacts):
+            discard_unfinished(folder)
+        stored = not predictions or _readable(place.artifacts / "predictions.npz")
+        if is_complete(run, place.output) and stored:
             _log.info("%s: complete", run.name)
-            return
-        prepare_process(run.threads)
-        make_directory(place.artifacts)
-        config, failure = place.output / "config.json", place.output / "failure.json"
-        begun = config.exists()
-        write_json(config, run.identity())
-        try:
-            if run.members():
-                _combine(run, place, workplace)
-            else:
-                _train(run, place, workplace)
-        except CollapseError as error:
-            _log.warning("%s: collapsed: %s", run.name, error)
-            _write_collapsed(run, place, workplace, str(error))
-        except InputError:
-            if not begun:
-                config.unlink()
-            raise
-        except DivergenceError as error:
-            write_json(failure, {"status": "failed", "reason": str(error)})
-            raise DivergenceError(f"{run.name}: {error}") from None
-        failure.unlink(missing_ok=True)
+        else:
+            _make(run, place, workplace)
+        (place.output / "failure.json").unlink(missing_ok=True)
         shutil.rmtree(place.output / ".state", ignore_errors=True)
+
+
+def _make(run: Run, place: Place, workplace: Workplace) -> None:
+    prepare_process(run.threads)
+    make_directory(place.artifacts)
+    config = place.output / "config.json"
+    begun = config.exists()
+    write_json(config, run.identity())
+    try:
+        if run.members():
+            _combine(run, place, workplace)
+        else:
+            _train(run, place, workplace)
+    except CollapseError as error:
+        _log.warning("%s: collapsed: %s", run.name, error)
+        _write_collapsed(run, place, workplace, str(error))
+    except InputError:
+        if not begun:
+            config.unlink()
+        raise
+    except DivergenceError as error:
+        write_json(place.output / "failure.json", {"status": "failed", "reason": str(error)})
+        raise DivergenceError(f"{run.name}: {error}") from None
 
 
 def _train(run: Run, place: Place, workplace: Workplace) -> None:
     data = workplace.data(run)
     trainer = Trainer(run, data, place.output / ".state", workplace.checkpoint_seconds)
+    with trainer.stoppable():
+        _train_and_write(trainer, run, place, workplace)
+
+
+def _train_and_write(trainer: Trainer, run: Run, place: Place, workplace: Workplace) -> None:
+    data = trainer.data
     trained = trainer.train()
     predictions = {
         "test_logits": trainer.predict(data.test),
@@ -142,13 +174,8 @@ def _train(run: Run, place: Place, workplace: Workplace) -> None:
         "heldout_logits": trainer.predict(data.heldout),
         "heldout_labels": data.heldout.labels.cpu().numpy(),
     }
-    image = trainer.example_image()
-    nonzero, dense = cost.inference_macs(trained.network, image)
     costs = {
-        "parameters": cost.parameters(trained.network),
-        "nonzero_parameters": cost.nonzero_parameters(trained.network),
-        "macs_nonzero": nonzero,
-        "macs_dense": dense,
+        **cost.inference(trained.network, trainer.example_image()),
         "train_macs": trained.train_macs,
     }
     checkpoint.save_weights(place.artifacts / "model.safetensors", trained.network, run.digest)
@@ -160,8 +187,8 @@ def _combine(run: Run, place: Place, workplace: Workplace) -> None:
     metrics, timings, stored = [], [], []
     for member in run.members():
         at = place.member(member)
-        execute(member, at, workplace)
-        stored.append(_predictions(member, at, workplace))
+        execute(member, at, workplace, predictions=True)
+        stored.append(_read_predictions(at.artifacts / "predictions.npz"))
         metrics.append(read_json(at.output / "metrics.json"))
         timings.append(read_json(at.output / "timing.json"))
     predictions = dict(stored[0])
@@ -175,15 +202,22 @@ def _combine(run: Run, place: Place, workplace: Workplace) -> None:
     _write(run, place, workplace, predictions, costs, [], seconds)
 
 
-def _predictions(member: Run, at: Place, workplace: Workplace) -> dict[str, Any]:
-    path = at.artifacts / "predictions.npz"
-    if not path.exists():
-        _log.warning("%s: predictions are not at hand; the run is made again", member.name)
-        with alone(at.output):
-            make_directory(at.artifacts)
-            _train(member, at, workplace)
+def _readable(path: Path) -> bool:
+    """Return whether predictions stand there, whole; a warning says so where they do not."""
+    try:
+        _read_predictions(path)
+    except FileNotFoundError:
+        _log.info("%s: no predictions at hand", path)
+    except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile, zlib.error) as error:
+        _log.warning("%s: unusable predictions, the run is made again: %s", path, error)
+    else:
+        return True
+    return False
+
+
+def _read_predictions(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as stored:
-        return dict(stored)
+        return {name: stored[name] for name in PREDICTIONS}
 
 
 def _write(
@@ -196,15 +230,12 @@ def _write(
     seconds: float,
 ) -> None:
     combine = run.build_method().combine
-    logits, labels = predictions["test_logits"], predictions["test_labels"]
-    heldout = evaluation.metrics(
-        predictions["heldout_logits"], predictions["heldout_labels"], combine
-    )
-    scores = evaluation.metrics(logits, labels, combine)
-    metrics = {"status": "ok", "members": logits.shape[1], **scores, **costs}
-    metrics |= {f"heldout_{name}": heldout[name] for name in ("accuracy", "nll", "ece", "brier")}
+    metrics = {"status": "ok", **evaluation.test_scores(predictions, combine), **costs}
+    metrics |= evaluation.heldout_scores(predictions, combine)
     write_npz(place.artifacts / "predictions.npz", predictions)
-    per_image = evaluation.per_image(logits, labels, combine)
+    per_image = evaluation.per_image(
+        predictions["test_logits"], predictions["test_labels"], combine
+    )
     _write_results(run, place, workplace, metrics, per_image, history, seconds)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import fcntl
 import io
 import json
@@ -19,7 +20,12 @@ _log = logging.getLogger(__name__)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path``, flush it to disk, then rename it into place."""
+    """Write ``content`` beside ``path``, flush it to disk, then rename it into place.
+
+    Raises:
+        OSError: it cannot be written, for instance to a full disk; the message names ``path``,
+            where what stood before still stands.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -27,8 +33,27 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _flush_directory(path.parent)
+    except OSError as error:
+        # A failed write() does not say of which file.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _flush_directory(folder: Path) -> None:
+    """Flush renames, so that after a power cut files stand in the order they were written."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def discard_unfinished(folder: Path) -> None:
+    """Remove what a killed ``write_bytes`` left in a folder that no other process writes to."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -50,13 +75,18 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({error})") from None
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows under a header; a missing value is an empty cell."""
+def csv_bytes(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Return rows under a header; a missing value is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
-    write_bytes(path, text.getvalue().encode())
+    return text.getvalue().encode()
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows under a header; a missing value is an empty cell."""
+    write_bytes(path, csv_bytes(columns, rows))
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
@@ -83,14 +113,42 @@ def make_directory(path: Path) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder; a second process waits here until the first is done."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    """Hold the folder; a second process waits here until the first is done.
+
+    The lock is one on the file ``.lock`` in it: network file systems lock files between
+    machines, but not folders. It ends with the process, however that ends.
+    """
+    path = folder / ".lock"
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _log.info("%s: another process works on this; waiting for it", folder)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+            _lock(descriptor, folder)
+            # Whoever held it before removed the file: then the lock is on nothing.
+            if _stands(descriptor, path):
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _log.info("%s: another process works on this; waiting for it", folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+            raise
+        _log.warning("%s: no locks on this file system; run nothing twice at a time", folder)
+
+
+def _stands(descriptor: int, path: Path) -> bool:
+    """Return whether the open file is still the one that stands at ``path``."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,10 +1,10 @@
 """A method is one small class: the interface between a method and the engine."""
 
 import dataclasses
-import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, Self
 
@@ -72,12 +72,14 @@ class Method(ABC):
         combine: how members become one prediction: ``"logits"`` averages logits and then
             takes the softmax, ``"probabilities"`` averages the members' softmax.
         published: what the method's own paper changes in the recipe, plus ``epochs``.
+        published_settings: settings in which the paper departs from the class's defaults.
         member_method: set by a method that trains nothing itself but combines several runs
             of that method (see ``member_seeds``).
     """
 
     combine: ClassVar[Literal["logits", "probabilities"]] = "probabilities"
     published: ClassVar[Mapping[str, Any]] = {}
+    published_settings: ClassVar[Mapping[str, Any]] = {}
     member_method: ClassVar[str | None] = None
 
     @classmethod
@@ -106,6 +108,13 @@ class Method(ABC):
     @abstractmethod
     def network(self, context: Context) -> nn.Module:
         """Return the network: images (batch, channels, h, w) → logits (batch, members, classes)."""
+
+    def skeleton(self, context: Context) -> nn.Module:
+        """Return the network that saved weights are loaded into; there is no data to look at.
+
+        A method whose network depends on data overrides it.
+        """
+        return self.network(context)
 
     def training_batch(
         self, images: Tensor, labels: Tensor, draws: torch.Generator
@@ -151,7 +160,7 @@ def method_names() -> list[str]:
     return sorted(point.name for point in entry_points(group="nfe_bench.methods"))
 
 
-@functools.cache
+@cache
 def method_class(name: str) -> type[Method]:
     """Return the method registered under ``name``.
 

@@ -1,9 +1,13 @@
 """Progress on a terminal; silence elsewhere."""
 
 import sys
+import threading
 from typing import Any
 
 from tqdm import tqdm
+
+# tqdm's own lock is one between processes, which a killed process does not give back.
+tqdm.set_lock(threading.RLock())
 
 
 def epoch_bar(description: str, total: int, initial: int) -> "tqdm[Any]":

@@ -161,8 +161,8 @@ def specify(
 ) -> Run:
     """Return a run, checked as far as it can be without data.
 
-    Under ``published`` the method's own recipe and epochs apply; ``recipe`` and ``epochs``
-    given here still have the last word, and the identity shows them.
+    Under ``published`` the method's own recipe, epochs and settings apply; what is given here
+    still has the last word, and the identity shows it.
 
     Raises:
         InputError: a name is unknown, a value is not allowed, or method and architecture do
@@ -180,8 +180,9 @@ def specify(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     cls = method_class(method)
-    chosen = cls.from_settings(settings or {}).resolved(backbone)
     published = dict(cls.published) if protocol == "published" else {}
+    own_settings = cls.published_settings if protocol == "published" else {}
+    chosen = cls.from_settings({**own_settings, **(settings or {})}).resolved(backbone)
     own_epochs = published.pop("epochs", None)
     if epochs is None and own_epochs is None:
         raise InputError(f"epochs is not given and protocol {protocol!r} of {method} sets none")

@@ -22,6 +22,7 @@ from nfe.engine.cost import MacCounter
 from nfe.engine.datasets import Data
 from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.method import Context, Method
+from nfe.engine.optimizer import SGD
 from nfe.engine.precision import autocast
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recipe import Recipe
@@ -84,32 +85,15 @@ def step_macs(run: Run, method: Method, network: nn.Module, batches: TrainingBat
     return int(counter.executed)
 
 
-def make_optimizer(method: Method, network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+def make_optimizer(method: Method, network: nn.Module, recipe: Recipe) -> SGD:
     """Return SGD as the recipe says, over the method's parameter groups."""
-    return torch.optim.SGD(
+    return SGD(
         method.parameter_groups(network, recipe),
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
-        fused=True,
     )
-
-
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGUSR1 instead of dying from them."""
-    received: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-
-    previous = {s: signal.signal(s, note) for s in (signal.SIGTERM, signal.SIGUSR1)}
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 class Trainer:
@@ -136,19 +120,40 @@ class Trainer:
         self._step_macs = step_macs(run, self.method, self.network, self.batches)
         self.optimizer = make_optimizer(self.method, self.network, run.recipe)
         self.progress = Progress()
+        self._requests: list[int] = []
+        self._saved_at = time.monotonic()
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """Let SIGTERM and SIGUSR1 stop the block between two steps or two evaluated batches.
+
+        Raises:
+            Interrupted: one of them came; the state is saved, unless the block was done.
+        """
+
+        def note(number: int, _frame: FrameType | None) -> None:
+            self._requests.append(number)
+
+        previous = {s: signal.signal(s, note) for s in (signal.SIGTERM, signal.SIGUSR1)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        if self._requests:
+            raise Interrupted(f"stopped by signal {self._requests[0]}; the run is complete")
 
     def train(self) -> Trained:
         """Train to the last epoch, continuing from saved state where there is some.
 
         Raises:
             DivergenceError: the loss is not finite; no state of that step is saved.
-            Interrupted: SIGTERM or SIGUSR1 came; the state is saved.
+            Interrupted: see ``stoppable``.
         """
         self._resume()
         self._saved_at = time.monotonic()
-        with _stop_requests() as requests:
-            while self.progress.epoch < self.run.epochs:
-                self._epoch(requests)
+        while self.progress.epoch < self.run.epochs:
+            self._epoch()
         steps = self.run.epochs * self.batches.per_epoch
         return Trained(
             self.network,
@@ -171,7 +176,7 @@ class Trainer:
         checkpoint.save(self._state, self.run.digest, self.network, self.optimizer, self.progress)
         self._saved_at = time.monotonic()
 
-    def _epoch(self, requests: list[int]) -> None:
+    def _epoch(self) -> None:
         progress, size = self.progress, self.run.recipe.batch_size
         rate = self.run.recipe.learning_rate(progress.epoch, self.run.epochs)
         for group in self.optimizer.param_groups:
@@ -187,7 +192,7 @@ class Trainer:
                 progress.seconds += time.perf_counter() - started
                 bar.update(size)
                 bar.set_postfix(loss=f"{self._mean_loss():.3f}", acc=f"{self._accuracy():.1f}%")
-                self._pause(requests)
+                self._pause()
         self._finish_epoch(rate)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
@@ -208,7 +213,7 @@ class Trainer:
             raise DivergenceError(
                 f"the loss is {value} in epoch {progress.epoch + 1}, step {progress.step + 1}"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         hits = logits.detach().argmax(-1) == (targets if targets.dim() == 2 else targets[:, None])
@@ -223,13 +228,15 @@ class Trainer:
     def _accuracy(self) -> float:
         return 100 * self.progress.correct / max(1, self.progress.predictions)
 
-    def _pause(self, requests: list[int]) -> None:
+    def _pause(self) -> None:
+        """Save the state if it is time or if the run is asked to stop; then stop."""
         due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
-        if requests or due:
+        if self._requests or due:
             self._save()
-        if requests:
+        if self._requests:
             raise Interrupted(
-                f"stopped by signal {requests[0]} after step {self.progress.step}; state saved"
+                f"stopped by signal {self._requests[0]} after step {self.progress.step}; "
+                "state saved"
             )
 
     def _finish_epoch(self, rate: float) -> None:
@@ -267,7 +274,13 @@ class Trainer:
 
     def predict(self, split: datasets.Split) -> evaluation.Array:
         """Return the current network's logits of a split (see ``evaluation.predict``)."""
-        return evaluation.predict(self.network, self.data.card, split, self.run.precision)
+        try:
+            return evaluation.predict(self.network, self.data.card, split, between=self._pause)
+        except DivergenceError as error:
+            epoch = min(self.progress.epoch + 1, self.run.epochs)
+            raise DivergenceError(
+                f"{error} in epoch {epoch}, after step {self.progress.step}"
+            ) from None
 
     def example_image(self) -> Tensor:
         """Return one normalized test image, (1, channels, height, width)."""

@@ -87,6 +87,8 @@ DECIMALS = {
     "latency_ms_batch128": 3,
     "train_seconds": 1,
     "member_accuracy": 4,
+    "train_loss": 6,
+    "train_accuracy": 4,
 }
 
 # What may differ between two equal tables: it depends on the machine and the moment.
@@ -102,5 +104,6 @@ def text(column: str, value: object) -> str:
     if column in DECIMALS and isinstance(value, (int, float)):
         return f"{value:.{DECIMALS[column]}f}"
     if isinstance(value, float):
-        return f"{value:.3g}"
+        # A ratio reads like 0.333/0.333/0.333; what sets a run apart keeps all its digits.
+        return f"{value:.3g}" if column == "grouping_ratio" else f"{value:g}"
     return str(value)

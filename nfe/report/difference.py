@@ -31,11 +31,7 @@ def compare(released: Path, made: Path) -> str:
     for run in shared:
         changed = [c for c in columns if before.at[run, c] != after.at[run, c]]
         equal += not changed
-        lines += [
-            f"{run}: {c}: {before.at[run, c]} -> {after.at[run, c]}"
-            for c in changed
-            if c in METRICS or c == "status"
-        ]
+        lines += [f"{run}: {c}: {before.at[run, c]} -> {after.at[run, c]}" for c in changed]
     lines.append(f"{equal} of {len(shared)} shared rows are equal in every column but timing")
     if len(shared) > equal:
         lines.append(_largest(before.loc[shared], after.loc[shared]))

@@ -9,14 +9,17 @@ from typing import Any
 
 from nfe.engine.errors import InputError
 from nfe.engine.execution import RESULT_FILES
-from nfe.engine.files import read_json, write_bytes, write_csv
+from nfe.engine.files import csv_bytes, read_json, write_bytes
 from nfe.engine.latency import network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
+from nfe.report import curves
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
 from nfe.report.statistics import summarize
 
 Row = dict[str, str]
 
+# Further statistics: the choice's criterion in tuning, and the other rule of combining members.
+FURTHER = ("heldout_nll", "accuracy_other", "nll_other", "ece_other")
 RECIPE = ("lr", "weight_decay", "batch_size")
 SUMMARY = (
     *SETTING,
@@ -32,7 +35,7 @@ SUMMARY = (
     "train_seconds_mean",
     "groups",
     *RECIPE,
-    *(f"heldout_nll_{statistic}" for statistic in ("mean", "std", "ci95")),
+    *(f"{m}_{statistic}" for m in FURTHER for statistic in ("mean", "std", "ci95")),
     "recipe",
     "schema",
 )
@@ -128,11 +131,16 @@ def summary_rows(rows: Iterable[Row]) -> list[Row]:
 
     Runs that are only members of others do not count as seeds.
     """
+    return [_summary(seeds) for seeds in _settings(rows)]
+
+
+def _settings(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return the rows of each setting."""
     settings: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if row["groups"] != MEMBERS:
             settings.setdefault(setting_key(row), []).append(row)
-    return [_summary(seeds) for seeds in settings.values()]
+    return list(settings.values())
 
 
 def _summary(seeds: Sequence[Row]) -> Row:
@@ -146,7 +154,7 @@ def _summary(seeds: Sequence[Row]) -> Row:
     summary |= {s: str(sum(r["status"] == s for r in seeds)) for s in ("failed", "collapsed")}
     groups = dict.fromkeys(group for row in seeds for group in row["groups"].split("/"))
     summary["groups"] = "/".join(groups)
-    for metric in (*METRICS, "heldout_nll"):
+    for metric in (*METRICS, *FURTHER):
         values = [float(row[metric]) for row in good if row[metric]]
         for statistic, value in summarize(values).items():
             summary[f"{metric}_{statistic}"] = text(metric, value)
@@ -187,8 +195,8 @@ def _compared(rows: Sequence[Row]) -> set[str]:
     return {key for (_, key), found in values.items() if len(found) > 1}
 
 
-def _shown(row: Row, compared: set[str]) -> list[str]:
-    """Return a summary row as a reader wants to see it."""
+def setting_words(row: Row, compared: set[str]) -> str:
+    """Return what tells a summary row from the others of its method, in words."""
     about = {
         "pruning": row["pruning"] if row["pruning"] != "none" else "",
         "s": row["sparsity"] if row["pruning"] != "none" else "",
@@ -196,9 +204,14 @@ def _shown(row: Row, compared: set[str]) -> list[str]:
         "exits after": row["exit_stages"],
         **{k.replace("_", " "): v for k, v in json.loads(row["recipe"]).items() if k in compared},
     }
+    return ", ".join(f"{k} {v}" for k, v in about.items() if v not in ("", None))
+
+
+def _shown(row: Row, compared: set[str]) -> list[str]:
+    """Return a summary row as a reader wants to see it."""
     cells = {
         **row,
-        "setting": ", ".join(f"{k} {v}" for k, v in about.items() if v not in ("", None)),
+        "setting": setting_words(row, compared),
         **{m: _with_interval(row, m) for m in METRICS},
     }
     for column in ("nonzero_parameters", "macs_nonzero", "macs_dense", "train_macs"):
@@ -286,18 +299,58 @@ def latex(suite: Suite, rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write(suite: Suite, results: Path, partial: bool = False) -> None:
-    """Write the suite's tables, and beside them the plan that they were made from.
+def labels(summary: Sequence[Row]) -> list[str]:
+    """Return a short name of each summary row's setting, each name once."""
+    named: dict[int, str] = {}
+    for title, section in _sections(summary).items():
+        compared = _compared(section)
+        for row in section:
+            members = f"M {row['members']}" if row["members"] else ""
+            words = (row["method"], members, setting_words(row, compared))
+            label = ", ".join(word for word in words if word)
+            named[id(row)] = f"{title}: {label}" if label in named.values() else label
+    return [named[id(row)] for row in summary]
+
+
+def metrics_json(summary: Sequence[Row]) -> bytes:
+    """Return the settings' means as nested JSON, which ``dvc metrics`` reads.
+
+    Numbers are the table's own text, so that a change here is a change there.
+    """
+    nested: dict[str, dict[str, float]] = {}
+    for label, row in zip(labels(summary), summary, strict=True):
+        means = {metric: row[f"{metric}_mean"] for metric in METRICS}
+        nested[label] = {metric: float(mean) for metric, mean in means.items() if mean}
+    return (json.dumps(nested, indent=1, allow_nan=False) + "\n").encode()
+
+
+def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, bytes]:
+    """Return every table by file name, rebuilt from the runs' files.
 
     Raises:
         InputError: a run's results are missing.
     """
     rows = run_rows(suite, results, partial)
     summary = summary_rows(rows)
-    write_csv(results / "runs.csv", RUNS, rows)
-    write_csv(results / "summary.csv", SUMMARY, summary)
-    write_bytes(results / "summary.md", markdown(suite, summary).encode())
-    write_bytes(results / "summary.tex", latex(suite, summary).encode())
+    seeds = dict(zip(labels(summary), _settings(rows), strict=True))
+    return {
+        "runs.csv": csv_bytes(RUNS, rows),
+        "curves.csv": csv_bytes(curves.COLUMNS, curves.rows(seeds, results / "runs")),
+        "summary.csv": csv_bytes(SUMMARY, summary),
+        "summary.json": metrics_json(summary),
+        "summary.md": markdown(suite, summary).encode(),
+        "summary.tex": latex(suite, summary).encode(),
+    }
+
+
+def write(suite: Suite, results: Path, partial: bool = False) -> None:
+    """Write the suite's tables, and beside them the plan that they were made from.
+
+    Raises:
+        InputError: a run's results are missing.
+    """
+    for name, content in contents(suite, results, partial).items():
+        write_bytes(results / name, content)
     plan = results / f"plan-{suite.digest}.json"
     for old in results.glob("plan-*.json"):
         if old != plan:

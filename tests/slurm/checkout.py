@@ -53,7 +53,18 @@ class Checkout:
         """Start snakemake; what it says goes to a file of its own."""
         with open(self.folder / "said.txt", "a") as said:
             return subprocess.Popen(
-                [sys.executable, "-m", "snakemake", "--configfile", "suite.yaml", *arguments],
+                # However the tests end, snakemake does not outlive them.
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    sys.executable,
+                    "-m",
+                    "snakemake",
+                    "--configfile",
+                    "suite.yaml",
+                    *arguments,
+                ],
                 cwd=self.folder,
                 env={**environment, "OMP_NUM_THREADS": "1"},
                 stdout=said,

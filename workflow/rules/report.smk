@@ -15,7 +15,7 @@ rule tables:
         f"logs/{SUITE.name}/tables.log",
     localrule: True
     shell:
-        "{BENCH} tables --plan {PLAN} --root {ROOT} > {log} 2>&1"
+        "{BENCH} tables --plan {PLAN:q} --root {ROOT:q} > {log:q} 2>&1"
 
 
 rule figure:
@@ -26,17 +26,19 @@ rule figure:
         finished=finished(RUNS),
     output:
         report(
-            ROOT / "figures" / SUITE.name / "{figure}.png",
+            FIGURE_FOLDER / "{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        ROOT / "figures" / SUITE.name / "{figure}.svg",
-        ROOT / "figures" / SUITE.name / "{figure}.pdf",
+        FIGURE_FOLDER / "{figure}.svg",
+        FIGURE_FOLDER / "{figure}.pdf",
     log:
         f"logs/{SUITE.name}/{{figure}}.log",
     wildcard_constraints:
         figure="|".join(FIGURE_NAMES),
     localrule: True
+    params:
+        folder=FIGURE_FOLDER,
     shell:
-        "{BENCH} figure {wildcards.figure} --runs {input.runs} --output {ROOT}/figures/{SUITE.name} > {log} 2>&1"
+        "{BENCH} figure {wildcards.figure} --runs {input.runs:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -38,7 +38,9 @@ if workflow.remote_exec:
     shell.prefix(SITE.setup(GPUS).replace("{", "{{").replace("}", "}}"))
     TRAIN = f"stay {SITE.launcher()}{BENCH}"
     STAGE = f"--scratch {shlex.quote(SITE.scratch)}" if SITE.scratch else ""
-DATA_ROOT = f"--data-root {config['data_root']}" if "data_root" in config else ""
+DATA_ROOT = (
+    f"--data-root {shlex.quote(config['data_root'])}" if "data_root" in config else ""
+)
 
 
 def demand(runs):
@@ -74,16 +76,11 @@ RUNS = [planned.run for planned in SUITE.runs]
 LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in RUNS})
 # The plan's digest in the name makes tables follow the configuration, not modification times.
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
-TABLES = [
-    *(
-        RESULTS / f"{name}"
-        for name in ("runs.csv", "summary.csv", "summary.md", "summary.tex")
-    ),
-    PLANNED,
-]
+TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
+FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv")
+TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
+FIGURE_FOLDER = ROOT / "figures" / SUITE.name
 FIGURES = [
-    ROOT / "figures" / SUITE.name / f"{name}.{kind}"
-    for name in FIGURE_NAMES
-    for kind in FORMATS
+    FIGURE_FOLDER / f"{name}.{kind}" for name in FIGURE_NAMES for kind in FORMATS
 ]

@@ -15,7 +15,7 @@ for number, chunk in enumerate(SUITE.chunks()):
         params:
             runs=[run.name for run in chunk],
         shell:
-            "{TRAIN} run --plan {PLAN} --root {ROOT} {DATA_ROOT} {STAGE} --run {params.runs} >> {log} 2>&1"
+            "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} --run {params.runs} >> {log:q} 2>&1"
 
 
 for number, run in enumerate(SUITE.combined()):
@@ -35,7 +35,7 @@ for number, run in enumerate(SUITE.combined()):
         params:
             run=run.name,
         shell:
-            "{TRAIN} run --plan {PLAN} --root {ROOT} {DATA_ROOT} {STAGE} --run {params.run} >> {log} 2>&1"
+            "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} --run {params.run} >> {log:q} 2>&1"
 
 
 rule latency:
@@ -48,4 +48,4 @@ rule latency:
     resources:
         **demand(RUNS[:1]),
     shell:
-        "{TRAIN} latency --plan {PLAN} --root {ROOT} {DATA_ROOT} {STAGE} >> {log} 2>&1"
+        "{TRAIN} latency --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} >> {log:q} 2>&1"

@@ -1,5 +1,6 @@
 """Get, prepare and check a data set: what ``nfe-bench data`` does."""
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from nfe.engine.datasets.base import Card
 from nfe.engine.datasets.download import download
 from nfe.engine.datasets.prepared import CORRUPTED
 from nfe.engine.errors import InputError, unknown
+from nfe.engine.files import make_directory, write_json
 
 
 def fetch(name: str, root: Path) -> list[Path]:
@@ -20,9 +22,11 @@ def fetch(name: str, root: Path) -> list[Path]:
         InputError: the data set has no published files, or see ``download``.
     """
     _check_name(name)
-    archives = () if name.endswith(CORRUPTED) else dataset(name).archives
+    if name.endswith(CORRUPTED):
+        raise InputError(f"{name} is made from prepared images: nfe-bench data prepare {name}")
+    archives = dataset(name).archives
     if not archives:
-        raise InputError(f"{name}: nothing to download; see nfe-bench data prepare")
+        raise InputError(f"{name} comes with an installed package: nothing to download")
     return [download(archive, _downloads(name, root)) for archive in archives]
 
 
@@ -83,6 +87,27 @@ def check(name: str, root: Path, resolution: int | None = None) -> Iterator[str]
         yield f"{target}: sound, {total / 2**20:,.0f} MiB, {identity['content_hash']}"
 
 
+def write_cards(name: str, folder: Path, resolution: int | None = None) -> Iterator[Path]:
+    """Write the card of each variant as ``NAME-RESOLUTION.json`` and yield its path.
+
+    Raises:
+        InputError: there is no such data set or variant, or the folder cannot be written.
+    """
+    cards = [c for c in dataset(name).cards if resolution in (None, c.resolution)]
+    if not cards:
+        raise _no_variant(name, resolution)
+    make_directory(folder)
+    for card in cards:
+        path = folder / f"{name}-{card.resolution}.json"
+        write_json(path, dataclasses.asdict(card))
+        yield path
+
+
+def _no_variant(name: str, resolution: int | None) -> InputError:
+    allowed = ", ".join(str(card.resolution) for card in dataset(name).cards)
+    return InputError(f"data set {name!r} has no resolution {resolution}: allowed: {allowed}")
+
+
 def _check_name(name: str) -> None:
     known = [*names(), *(base + CORRUPTED for base in names())]
     if name not in known:
@@ -96,8 +121,7 @@ def _cards(name: str, resolution: int | None) -> list[Card]:
         raise InputError(f"{name} comes with an installed package: nothing to prepare or check")
     cards = [card for card in base.cards if resolution in (None, card.resolution)]
     if not cards:
-        allowed = ", ".join(str(card.resolution) for card in base.cards)
-        raise InputError(f"data set {name!r} has no resolution {resolution}: allowed: {allowed}")
+        raise _no_variant(base.name, resolution)
     return cards
 
 

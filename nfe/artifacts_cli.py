@@ -1,0 +1,81 @@
+"""nfe-bench verify, release, predict: what can be done with finished runs."""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Recompute tables, metrics and, with --deep, predictions; name what differs."""
+    from nfe.report.verification import verify
+
+    report = verify(arguments.results, arguments.deep, arguments.data_root)
+    print("\n".join(report.lines()))
+    return 1 if report.problems else 0
+
+
+def release(arguments: argparse.Namespace) -> int:
+    """Freeze a suite: manifest, model cards, citation data, what moved since the last version."""
+    from nfe.report.release import release
+
+    print("\n".join(release(arguments.suite, arguments.version)))
+    return 0
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Say what a finished run sees in image files: classes, members' votes, uncertainty."""
+    from nfe.engine.precision import default_device
+    from nfe.engine.prediction import find, predict
+
+    run, place = find(arguments.run, Path())
+    predictions = predict(run, place, arguments.images, default_device())
+    records = [prediction.record(arguments.top) for prediction in predictions]
+    for path, record in zip(arguments.images, records, strict=True):
+        if arguments.json:
+            print(json.dumps({"image": str(path), **record}))
+        else:
+            print("\n".join(_shown(path, record)))
+    return 0
+
+
+def _shown(path: Path, record: dict[str, Any]) -> list[str]:
+    def words(found: list[dict[str, Any]]) -> str:
+        return ", ".join(f"{one['class']} {one['probability']:.3f}" for one in found)
+
+    several = len(record["votes"]) > 1
+    pairs = f", disagreement {record['disagreement']:.2f}" if several else ""
+    return [
+        f"{path}: {words(record['classes'])}",
+        *([f"  votes, first member or exit first: {words(record['votes'])}"] if several else []),
+        f"  entropy {record['entropy']:.3f}, mutual information "
+        f"{record['mutual_information']:.3f} nats{pairs}",
+    ]
+
+
+def add_artifact_commands(
+    subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    """Add verify, release and predict to a parser's commands."""
+
+    def command(handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        text = (handler.__doc__ or "").splitlines()[0]
+        parser = subparsers.add_parser(handler.__name__, help=text, description=text)
+        parser.set_defaults(handler=handler)
+        return parser
+
+    parser = command(verify)
+    parser.add_argument("results", type=Path, help="a suite's results folder: results/SUITE")
+    parser.add_argument("--deep", action="store_true", help="recompute predictions from weights")
+    parser.add_argument("--data-root", type=Path, help="folder of prepared data, for --deep")
+
+    parser = command(release)
+    parser.add_argument("suite")
+    parser.add_argument("version", help="three numbers, such as 1.0.0")
+
+    parser = command(predict)
+    parser.add_argument("--run", required=True, help="a run's folder, or its name in results/")
+    parser.add_argument("--top", type=int, default=3, help="classes to show (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")

@@ -1,0 +1,19 @@
+"""What the classes of a data set are called."""
+
+from pathlib import Path
+
+import yaml
+
+from nfe.engine.datasets.base import Card
+from nfe.engine.datasets.tiny_imagenet import INDEX, Index
+
+_NAMES = Path(__file__).with_name("class_names.yaml")
+
+
+def class_names(card: Card) -> tuple[str, ...]:
+    """Return the names of a card's classes in order; Tiny ImageNet's are WordNet identifiers."""
+    if card.name == "tiny-imagenet":
+        names = Index.read(INDEX).wnids
+    else:
+        names = tuple(yaml.safe_load(_NAMES.read_text())[card.name])
+    return names[: card.classes]

@@ -1,0 +1,155 @@
+"""What a finished run says of an image: classes, the members' votes, how sure it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy.special import softmax, xlogy
+
+from nfe.engine import evaluation, trained
+from nfe.engine.datasets import Card, Split
+from nfe.engine.datasets.class_names import class_names
+from nfe.engine.errors import InputError
+from nfe.engine.evaluation import Array
+from nfe.engine.execution import Place
+from nfe.engine.files import read_json
+from nfe.engine.precision import prepare_process
+from nfe.engine.run import Run, from_identity
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The prediction of one image.
+
+    Attributes:
+        names: the classes' names.
+        probabilities: the ensemble's, by the method's own rule, (classes,).
+        members: each member's probabilities, (members, classes); exits early to final.
+    """
+
+    names: tuple[str, ...]
+    probabilities: Array
+    members: Array
+
+    def record(self, top: int) -> dict[str, Any]:
+        """Return the ``top`` classes, votes and uncertainty as JSON values.
+
+        ``entropy``: of the ensemble's probabilities, in nats. ``mutual_information``: entropy
+        of the members' mean minus their mean entropy, in nats: how much members disagree.
+        ``disagreement``: share of pairs of members that vote differently.
+
+        Raises:
+            InputError: ``top`` is no number of classes.
+        """
+        if not 1 <= top <= len(self.names):
+            raise InputError(f"top is {top}: allowed: 1 to {len(self.names)}")
+        best = np.argsort(-self.probabilities, kind="stable")[:top]
+        votes = self.members.argmax(axis=-1)
+        return {
+            "classes": [
+                {"class": self.names[i], "probability": float(self.probabilities[i])} for i in best
+            ],
+            "votes": [
+                {"class": self.names[v], "probability": float(self.members[m, v])}
+                for m, v in enumerate(votes)
+            ],
+            "entropy": _entropy(self.probabilities),
+            "mutual_information": max(
+                0.0, _entropy(self.members.mean(axis=0)) - float(np.mean(_entropies(self.members)))
+            ),
+            "disagreement": evaluation.vote_disagreement(votes[None]),
+        }
+
+
+def _entropies(probabilities: Array) -> Array:
+    result: Array = -xlogy(probabilities, probabilities).sum(axis=-1)
+    return result
+
+
+def _entropy(probabilities: Array) -> float:
+    return float(_entropies(probabilities))
+
+
+def find(run: str, root: Path) -> tuple[Run, Place]:
+    """Return a finished run and the place of its files.
+
+    Args:
+        run: a run's folder, made by hand or in ``results/SUITE/runs``, or the name of a run in
+            one of the suites.
+        root: where ``results`` and ``artifacts`` stand.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    folders = [Path(run)] if (Path(run) / "config.json").exists() else []
+    folders = folders or sorted(root.glob(f"results/*/runs/{run}"))
+    if not folders:
+        raise InputError(
+            f"{run}: no finished run: allowed: a run's folder, or its name in results/"
+        )
+    folder = folders[0].resolve()
+    found = from_identity(read_json(folder / "config.json"))
+    suite = folder.parents[1]
+    if folder.parent.name == "runs" and suite.parent.name == "results":
+        artifacts = suite.parents[1] / "artifacts" / suite.name
+        return found, Place(folder, artifacts / folder.name, folder.parent, artifacts)
+    return found, Place(folder, folder, folder / "members", folder / "members")
+
+
+def predict(
+    run: Run, place: Place, images: Sequence[Path], device: torch.device
+) -> list[Prediction]:
+    """Return the run's prediction of each image file.
+
+    Raises:
+        InputError: weights are not at hand, or a file is no image.
+    """
+    prepare_process(run.threads)
+    pixels = np.stack([read_image(path, run.card) for path in images])
+    split = Split(torch.from_numpy(pixels).to(device), torch.zeros(len(pixels), dtype=torch.int64))
+    parts = [(member, place.member(member)) for member in run.members()] or [(run, place)]
+    logits = np.concatenate(
+        [evaluation.predict(_network(part, at, device), run.card, split) for part, at in parts],
+        axis=1,
+    )
+    together = evaluation.combined_log_probabilities(logits, run.build_method().combine)
+    alone = softmax(logits.astype(np.float64), axis=-1)
+    names = class_names(run.card)
+    return [Prediction(names, np.exp(p), m) for p, m in zip(together, alone, strict=True)]
+
+
+def _network(run: Run, place: Place, device: torch.device) -> torch.nn.Module:
+    weights = place.artifacts / "model.safetensors"
+    if not weights.exists():
+        raise InputError(f"{weights}: not at hand: dvc pull, or make the run again")
+    return trained.load(run, weights, device)
+
+
+def read_image(path: Path, card: Card) -> Array:
+    """Return an image file as the data set has its images, (channels, side, side) uint8.
+
+    The largest centred square; smaller by averaging blocks, as Tiny ImageNet is prepared.
+
+    Raises:
+        InputError: the file is missing or no image.
+    """
+    try:
+        with Image.open(path) as file:
+            upright = ImageOps.exif_transpose(file).convert("L" if card.channels == 1 else "RGB")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not an image that can be read ({error})") from None
+    side, wanted = min(upright.size), card.resolution
+    square = ImageOps.fit(upright, (side, side))
+    if side % wanted == 0:
+        square = square.reduce(side // wanted)
+    else:
+        filter_ = Image.Resampling.BOX if side > wanted else Image.Resampling.BILINEAR
+        square = square.resize((wanted, wanted), filter_)
+    pixels = np.asarray(square)
+    return pixels[None] if card.channels == 1 else pixels.transpose(2, 0, 1).copy()
