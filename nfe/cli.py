@@ -3,6 +3,8 @@
 import argparse
 import json
 import logging
+import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,7 +106,16 @@ def _place(root: Path, suite: "Suite", run: "Run") -> "Place":
 def _workplace(arguments: argparse.Namespace, suite: "Suite") -> "Workplace":
     from nfe.engine.execution import Workplace
 
-    return Workplace(data_root=arguments.data_root, checkpoint_seconds=suite.checkpoint_seconds)
+    logging.info(
+        "on %s, GPUs %s",
+        os.environ.get("SLURMD_NODENAME", platform.node()),
+        os.environ.get("CUDA_VISIBLE_DEVICES", "not restricted") or "none",
+    )
+    return Workplace(
+        data_root=arguments.data_root,
+        checkpoint_seconds=suite.checkpoint_seconds,
+        scratch=arguments.scratch,
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -190,6 +201,18 @@ def plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(arguments: argparse.Namespace) -> int:
+    """Tell what this machine or cluster lacks for a suite."""
+    from nfe.doctor import examine
+    from nfe.engine.suite import read_config
+
+    missing = 0
+    for finding in examine(read_config(arguments.config)):
+        print(f"{'ok' if finding.good else 'MISSING':8}{finding.what:10} {finding.said}")
+        missing += not finding.good
+    return FAILED if missing else 0
+
+
 def list_names(arguments: argparse.Namespace) -> int:
     """Print the names that configurations may use."""
     from nfe import pruning
@@ -252,6 +275,11 @@ def _suite_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", type=Path)
 
 
+def _job_options(parser: argparse.ArgumentParser) -> None:
+    _suite_options(parser)
+    parser.add_argument("--scratch", type=Path, help="folder on this machine to copy data to")
+
+
 def _throughput_options(parser: argparse.ArgumentParser) -> None:
     _common_run_options(parser, precision="auto", threads="auto")
     parser.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
@@ -291,10 +319,10 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--checkpoint-seconds", type=float, default=300.0)
 
     p = command("run", run)
-    _suite_options(p)
+    _job_options(p)
     p.add_argument("--run", nargs="+", required=True, metavar="RUN")
 
-    _suite_options(command("latency", latency))
+    _job_options(command("latency", latency))
 
     p = command("tables", tables)
     source = p.add_mutually_exclusive_group(required=True)
@@ -316,8 +344,10 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", type=Path, required=True, help="runs.csv of the tuning suite")
     p.add_argument("--output", type=Path, required=True, help="the YAML file to write")
 
-    p = command("plan", plan)
-    p.add_argument("--config", type=Path, default=Path("config/quick.yaml"))
+    for name, handler in (("plan", plan), ("doctor", doctor)):
+        command(name, handler).add_argument(
+            "--config", type=Path, default=Path("config/quick.yaml")
+        )
 
     p = command("list", list_names)
     p.add_argument("what", choices=["methods", "datasets", "architectures", "pruning"])

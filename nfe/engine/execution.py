@@ -20,6 +20,7 @@ import torch
 
 from nfe.engine import checkpoint, cost, datasets, evaluation
 from nfe.engine.datasets import Card, Data
+from nfe.engine.datasets.staging import stage
 from nfe.engine.environment import environment
 from nfe.engine.errors import CollapseError, DivergenceError, InputError
 from nfe.engine.files import (
@@ -49,17 +50,22 @@ class Workplace:
         device: where networks train.
         data_root: folder of prepared data.
         checkpoint_seconds: seconds between saved states.
+        scratch: folder on this machine's own disk to load data from; None to load in place.
     """
 
     device: torch.device = field(default_factory=default_device)
     data_root: Path | None = None
     checkpoint_seconds: float = 300.0
+    scratch: Path | None = None
     _data: dict[Card, Data] = field(default_factory=dict)
 
     def data(self, run: Run) -> Data:
         """Return the run's data on the device, loaded once."""
         if run.card not in self._data:
-            self._data = {run.card: datasets.load(run.card, self.data_root).to(self.device)}
+            root = self.data_root
+            if self.scratch is not None:
+                root = stage(datasets.whole(run.card), root, self.scratch)
+            self._data = {run.card: datasets.load(run.card, root).to(self.device)}
         return self._data[run.card]
 
 

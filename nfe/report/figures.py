@@ -18,11 +18,10 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from nfe.engine.errors import InputError, unknown
+from nfe.report.catalogue import FIGURES, FORMATS
 from nfe.report.columns import RUNS
 from nfe.report.reading import read
 from nfe.report.statistics import summarize
-
-FORMATS = ("png", "svg", "pdf")
 
 # Fixed order, so that a method keeps its colour and mark from one suite to the next.
 METHODS = (
@@ -246,16 +245,11 @@ def _legend(figure: Figure, panels: list[tuple[Axes, pd.DataFrame]], note: str) 
     )
 
 
-FIGURES: dict[str, tuple[str, Callable[[pd.DataFrame], Figure]]] = {
-    "accuracy_vs_flops": ("headline", accuracy_vs_flops),
-    "pai": ("pai", pai),
-    "grouping_ratio": ("grouping_ratio", grouping_ratio),
+_DRAWN_BY: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "accuracy_vs_flops": accuracy_vs_flops,
+    "pai": pai,
+    "grouping_ratio": grouping_ratio,
 }
-
-
-def available(groups: set[str]) -> list[str]:
-    """Return the figures that a suite with these groups has."""
-    return [name for name, (group, _) in FIGURES.items() if group in groups]
 
 
 def draw(name: str, runs: Path, folder: Path) -> None:
@@ -266,11 +260,10 @@ def draw(name: str, runs: Path, folder: Path) -> None:
     """
     if name not in FIGURES:
         raise unknown("figure", name, FIGURES)
-    group, function = FIGURES[name]
-    rows = read_runs(runs, group)
+    rows = read_runs(runs, FIGURES[name])
     # Same table, same bytes: no random ids and no dates in the files.
     with mpl.rc_context({"svg.hashsalt": "nfe-bench"}):
-        figure = function(rows)
+        figure = _DRAWN_BY[name](rows)
         for kind in FORMATS:
             _save(figure, folder / f"{name}.{kind}", kind)
     plt.close(figure)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+from nfe import site
+from nfe.engine import estimate
 from nfe.engine.errors import InputError
 from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import make_directory, write_json
 from nfe.engine.latency import network_name
 from nfe.engine.suite import expand
-from nfe.report.figures import FORMATS, available
+from nfe.report.catalogue import FORMATS, available
 
 try:
     SUITE = expand(config)
@@ -26,9 +28,33 @@ ROOT = Path(config.get("output", "."))
 RESULTS = ROOT / "results" / SUITE.name
 # The environment of snakemake itself, whether or not it is activated.
 BENCH = f"{shlex.quote(sys.executable)} -m nfe"
+SITE = site.load()
+GPUS = config.get("gpus", 0)
+# exec: the signal that asks a run to save its state reaches the process that trains.
+TRAIN = f"exec {BENCH}"
+STAGE = ""
+if workflow.remote_exec:
+    # Snakemake formats the prefix: doubled braces stay braces.
+    shell.prefix(SITE.setup(GPUS).replace("{", "{{").replace("}", "}}"))
+    TRAIN = f"stay {SITE.launcher()}{BENCH}"
+    STAGE = f"--scratch {shlex.quote(SITE.scratch)}" if SITE.scratch else ""
 DATA_ROOT = (
     f"--data-root {shlex.quote(config['data_root'])}" if "data_root" in config else ""
 )
+
+
+def demand(runs):
+    """Return the resources of a job that makes some runs; they grow with each attempt."""
+
+    def runtime(wildcards, attempt):
+        return min(estimate.minutes(runs, GPUS) * attempt, SITE.max_minutes)
+
+    def mem_mb(wildcards, attempt):
+        return estimate.memory_mb(runs) * attempt
+
+    gpu = {"gpu": GPUS} if GPUS else {}
+    model = {"gpu_model": SITE.gpu_model} if GPUS and SITE.gpu_model else {}
+    return {"runtime": runtime, "mem_mb": mem_mb, **gpu, **model}
 
 
 def run_files(runs):

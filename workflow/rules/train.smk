@@ -10,10 +10,12 @@ for number, chunk in enumerate(SUITE.chunks()):
         log:
             f"logs/{SUITE.name}/train_{number:03d}.log",
         threads: max(run.threads for run in chunk)
+        resources:
+            **demand(chunk),
         params:
             runs=[run.name for run in chunk],
         shell:
-            "{BENCH} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} --run {params.runs} > {log:q} 2>&1"
+            "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} --run {params.runs} >> {log:q} 2>&1"
 
 
 for number, run in enumerate(SUITE.combined()):
@@ -28,10 +30,12 @@ for number, run in enumerate(SUITE.combined()):
         log:
             f"logs/{SUITE.name}/combine_{number:03d}.log",
         threads: run.threads
+        resources:
+            **demand([run]),
         params:
             run=run.name,
         shell:
-            "{BENCH} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} --run {params.run} > {log:q} 2>&1"
+            "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} --run {params.run} >> {log:q} 2>&1"
 
 
 rule latency:
@@ -41,5 +45,7 @@ rule latency:
         f"logs/{SUITE.name}/latency.log",
     # All cores: nothing else may run on the device meanwhile.
     threads: lambda wildcards: workflow.cores or 1
+    resources:
+        **demand(RUNS[:1]),
     shell:
-        "{BENCH} latency --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} > {log:q} 2>&1"
+        "{TRAIN} latency --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} >> {log:q} 2>&1"

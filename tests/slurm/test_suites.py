@@ -1,0 +1,46 @@
+"""Whole suites through the profile, equal to the same suites made without SLURM."""
+
+import os
+
+import yaml
+from checkout import DISTURBED, ROOT, Checkout, same
+
+QUICK = yaml.safe_load((ROOT / "config" / "quick.yaml").read_text())
+FEWER_EPOCHS = 3
+
+
+def test_the_quick_suite_gives_the_same_tables_as_here(tmp_path, cluster):
+    """Every run of the quick suite; shorter ones, to keep this test short."""
+    config = {**QUICK, "epochs": FEWER_EPOCHS}
+    here, there = Checkout(tmp_path / "here", config), Checkout(tmp_path / "there", config)
+    here.finish(here.start(dict(os.environ), "--cores", "2"), 600)
+    there.finish(there.submit(cluster), 900)
+    same(here, there)
+    for figure in ("accuracy_vs_flops", "pai", "grouping_ratio"):
+        assert (there.folder / "figures" / "quick" / f"{figure}.svg").exists()
+    assert set(there.gpus()) == {"none"}
+    assert "on n1" in there.logs()
+    assert "on n2" in there.logs()
+
+
+def test_each_job_sees_the_gpus_it_asked_for(tmp_path, cluster):
+    groups = {"further": [{"method": "single", "seeds": 2}]}
+    config = {**DISTURBED, "gpus": 2, "runs_per_process": 1, "groups": groups}
+    checkout = Checkout(tmp_path / "checkout", config)
+    checkout.finish(checkout.submit(cluster))
+    assert checkout.gpus() == ["0,1", "0,1"]
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path, cluster):
+    bad = {"method": "single", "recipe": {"lr": 1e30}}
+    groups = {"further": [bad, {"method": "nfe", "exits": 2}]}
+    checkout = Checkout(
+        tmp_path / "checkout", {**DISTURBED, "runs_per_process": 1, "groups": groups}
+    )
+    snakemake = checkout.submit(cluster, "--retries", "1")
+    assert snakemake.wait(300) == 1
+    said = checkout.said()
+    assert "Trying to restart job" in said
+    assert "log: logs/tiny/train_000.log" in said
+    assert "the loss is" in said.split("Logfile logs/tiny/train_000.log")[-1]
+    assert [name.split("_")[2] for name in checkout.runs()] == ["nfe"]
