@@ -32,7 +32,7 @@ test: .venv
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: .venv
-	$(BIN)/python -m pytest -n auto -m slow tests
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 test-slurm: .venv
 	tests/slurm/install.sh

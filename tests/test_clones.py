@@ -9,6 +9,8 @@ import pytest
 import yaml
 from released import CONFIG, ROOT, Clone, make_origin
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):

@@ -11,6 +11,8 @@ from released import make_origin
 
 from nfe.report.movement import moved
 
+pytestmark = pytest.mark.slow
+
 VERSION = "1.0.0"
 
 

@@ -7,6 +7,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from released import ROOT, Clone
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = {"folder": "A shared folder:", "s3": "S3, or"}
 
 
