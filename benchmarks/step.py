@@ -2,18 +2,20 @@
 
 Writes benchmarks/step_operators.csv (each operator's share of a step's processor time, WRN-16-4,
 batch 64), step_convolutions.csv (GFLOP/s of its 3×3 convolutions in each precision and layout, and
-of two paths' convolutions as one grouped convolution) and step.json (environment). One thread,
-processor time, best of several: other work on the machine matters little.
+of two paths' convolutions as one grouped convolution), step_compile.csv (what torch.compile
+brings) and step.json (environment). One thread, processor time, best of several: other work on the
+machine matters little.
 """
 
 import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from nfe.engine.environment import environment
 from nfe.engine.files import write_csv, write_json
@@ -66,8 +68,8 @@ def convolution(
     }
 
 
-def operators(exits: int, precision: str) -> list[dict[str, Any]]:
-    """Return the operators of one training step, the costliest first."""
+def meter_of(exits: int, precision: str) -> Meter:
+    """Return the training whose steps are measured."""
     run = specify(
         dataset="digits",
         architecture_name="wrn-16-4",
@@ -76,7 +78,27 @@ def operators(exits: int, precision: str) -> list[dict[str, Any]]:
         epochs=1,
         precision=precision,
     )
-    meter = Meter(run, BATCH, 32)
+    return Meter(run, BATCH, 32)
+
+
+def compiled(exits: int) -> dict[str, Any]:
+    """Return what torch.compile costs and brings in bfloat16."""
+    meter = meter_of(exits, "bfloat16")
+    eager, start = seconds(meter.step), time.process_time()
+    meter._trainer._forward = cast(nn.Module, torch.compile(meter._trainer.network))
+    meter.step()
+    compilation = time.process_time() - start
+    return {
+        "exits": exits,
+        "eager_step_seconds": round(eager, 3),
+        "compiled_step_seconds": round(seconds(meter.step), 3),
+        "compilation_seconds": round(compilation, 1),
+    }
+
+
+def operators(exits: int, precision: str) -> list[dict[str, Any]]:
+    """Return the operators of one training step, the costliest first."""
+    meter = meter_of(exits, precision)
     took = seconds(meter.step)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
         meter.step()
@@ -111,8 +133,10 @@ def main() -> None:
         for row in operators(exits, precision)
     ]
     write_csv(FOLDER / "step_operators.csv", list(shares[0]), shares)
+    compilations = [compiled(exits) for exits in (1, 3)]
+    write_csv(FOLDER / "step_compile.csv", list(compilations[0]), compilations)
     write_json(FOLDER / "step.json", {"environment": environment(torch.device("cpu"))})
-    for row in (*rows, *shares):
+    for row in (*rows, *shares, *compilations):
         print(row)
 
 
