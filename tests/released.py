@@ -103,8 +103,9 @@ class Clone:
         return Clone(folder)
 
     def objects(self) -> list[Path]:
-        """Return the objects of the default remote."""
-        return sorted(path for path in self.remote.rglob("*") if path.is_file())
+        """Return the objects of the default remote; what a killed push leaves is none."""
+        files = (path for path in self.remote.rglob("*") if path.is_file())
+        return sorted(path for path in files if path.suffix != ".tmp")
 
 
 def make_origin(folder: Path) -> Clone:
