@@ -1,6 +1,7 @@
 # make .venv      the locked environment
 # make benchmark  the quick suite, trained afresh into reproduction/  (FRESH=1 starts over)
 # make test       the core tests
+# make test-slow  the tests that take minutes each
 # make test-slurm the tests on a real SLURM cluster, started on this machine (as root, once)
 # make lint       formatter, linter, type checker
 # make lock       resolve requirements/*.txt again
@@ -10,7 +11,7 @@ BIN := .venv/bin
 CORES ?= all
 WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: benchmark test test-slurm lint format lock clean
+.PHONY: benchmark test test-slow test-slurm lint format lock clean
 
 .venv: .venv/.complete
 
@@ -29,6 +30,9 @@ benchmark: .venv
 
 test: .venv
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+test-slow: .venv
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 test-slurm: .venv
 	tests/slurm/install.sh

@@ -36,8 +36,15 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _specified(arguments: argparse.Namespace, **changes: Any) -> "Run":
+    from nfe.engine.precision import AUTO, default_device, fastest, usable_threads
     from nfe.engine.run import specify
 
+    if arguments.precision == AUTO:
+        arguments.precision = fastest(default_device())
+        logging.info("precision auto: %s", arguments.precision)
+    if arguments.threads == AUTO:
+        arguments.threads = str(usable_threads())
+        logging.info("threads auto: %s", arguments.threads)
     values = {
         "dataset": arguments.dataset,
         "architecture_name": arguments.architecture,
@@ -237,7 +244,9 @@ def benchmark(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _common_run_options(parser: argparse.ArgumentParser) -> None:
+def _common_run_options(
+    parser: argparse.ArgumentParser, precision: str = "float32", threads: str = "1"
+) -> None:
     parser.add_argument("--architecture", required=True)
     parser.add_argument("--method", required=True)
     parser.add_argument(
@@ -256,8 +265,8 @@ def _common_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="lr, weight_decay, batch_size, …",
     )
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--threads", default="1")
+    parser.add_argument("--precision", default=precision, help="auto: the fastest one here")
+    parser.add_argument("--threads", default=threads, help="auto: every core")
 
 
 def _suite_options(parser: argparse.ArgumentParser) -> None:
@@ -272,7 +281,7 @@ def _job_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _throughput_options(parser: argparse.ArgumentParser) -> None:
-    _common_run_options(parser)
+    _common_run_options(parser, precision="auto", threads="auto")
     parser.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--image", type=int, default=32, metavar="PIXELS")

@@ -1,5 +1,6 @@
 """Training in real processes: repeatable, resumable, honest about failure."""
 
+import itertools
 import json
 import os
 import signal
@@ -10,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import finish, same_files, start
+from torch.amp.grad_scaler import GradScaler
 
-from nfe.engine import checkpoint
+from nfe.engine import checkpoint, datasets
 from nfe.engine.checkpoint import Progress
-from nfe.engine.errors import DivergenceError, Interrupted
-from nfe.engine.execution import Workplace
+from nfe.engine.errors import DivergenceError, InputError, Interrupted
+from nfe.engine.execution import Place, Workplace, execute
 from nfe.engine.optimizer import SGD
+from nfe.engine.precision import default_device, fastest, usable_threads
 from nfe.engine.run import specify
 from nfe.engine.training import Trainer
 
@@ -178,3 +181,108 @@ def test_a_start_does_not_import_the_compiler():
     )
     arguments = ["benchmark", "--architecture", "wrn-10-1", "--method", "nfe", "--image", "8"]
     subprocess.run([sys.executable, "-c", code, *arguments, "--batch", "2"], check=True)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_reduced_precision_trains_and_continues_to_the_same_bits(tmp_path, precision):
+    run = specify(
+        dataset="digits",
+        architecture_name="wrn-10-1",
+        method="single",
+        epochs=3,
+        precision=precision,
+    )
+    data = datasets.load(run.card)
+    calm = Trainer(run, data).train()
+    assert calm.history[-1]["train_loss"] < calm.history[0]["train_loss"]
+    stopped = Trainer(run, data, tmp_path, checkpoint_seconds=0)
+    for _, images, labels in itertools.islice(stopped.batches.epoch(0), 4):
+        stopped.step(images, labels)
+        stopped.progress.batch += 1
+    stopped._pause()
+    continued = Trainer(run, data, tmp_path).train()
+    assert continued.history == calm.history
+    for a, b in zip(calm.network.parameters(), continued.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_loss_scale_too_large_is_lowered_and_no_step_is_lost_in_it(tmp_path):
+    run = specify(
+        dataset="digits",
+        architecture_name="wrn-10-1",
+        method="single",
+        epochs=1,
+        precision="float16",
+    )
+    trainer = Trainer(run, datasets.load(run.card), tmp_path)
+    trainer._scaler = GradScaler("cpu", init_scale=1e30)
+    before = [p.detach().clone() for p in trainer.network.parameters()]
+    _, images, labels = next(trainer.batches.epoch(0))
+    trainer.step(images, labels)
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.network.parameters(), strict=True))
+    trainer._save()
+    again = Trainer(run, trainer.data, tmp_path)
+    again._resume()
+    assert again._scaler.get_scale() == trainer._scaler.get_scale() < 1e30
+
+
+def test_losses_read_late_give_the_same_history_and_still_stop_a_diverging_run():
+    run = specify(dataset="digits", architecture_name="wrn-10-1", method="single", epochs=2)
+    data = datasets.load(run.card)
+    now, late = Trainer(run, data), Trainer(run, data)
+    late._read_every = 4
+    assert now.train().history == late.train().history
+    wild = specify(
+        dataset="digits",
+        architecture_name="wrn-10-1",
+        method="single",
+        epochs=1,
+        recipe={"lr": 1e18},
+    )
+    messages = []
+    for every in (1, 4):
+        trainer = Trainer(wild, data)
+        trainer._read_every = every
+        with pytest.raises(DivergenceError) as raised:
+            trainer.train()
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]
+
+
+def test_auto_is_resolved_before_a_run_is_specified(train, tmp_path):
+    finish(train(tmp_path, "single", "--precision", "auto", "--threads", "auto", epochs=1))
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["precision"] == fastest(default_device())
+    assert config["threads"] == usable_threads()
+    with pytest.raises(InputError, match="runs by hand"):
+        specify(
+            dataset="digits",
+            architecture_name="wrn-10-1",
+            method="single",
+            epochs=1,
+            precision="auto",
+        )
+
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "bfloat16-fast"])
+@pytest.mark.parametrize("method", ["single", "nfe"])
+def test_training_on_a_gpu(method, precision, tmp_path):
+    run = specify(
+        dataset="digits",
+        architecture_name="wrn-10-1",
+        method=method,
+        epochs=3,
+        precision=precision,
+    )
+    place = Place(tmp_path / "a", tmp_path / "a", tmp_path, tmp_path)
+    execute(run, place, Workplace())
+    metrics = json.loads((place.output / "metrics.json").read_text())
+    assert metrics["accuracy"] > 50
+    if not precision.endswith("-fast"):
+        again = Place(tmp_path / "b", tmp_path / "b", tmp_path, tmp_path)
+        execute(run, again, Workplace())
+        assert same_files(place.output, again.output, ("metrics.json", "model.safetensors"))

@@ -312,7 +312,7 @@ def test_a_network_that_can_be_built_did_not_collapse(root):
 
 def test_the_deep_tolerance_is_far_below_what_changes_a_class():
     # Logits of this suite's images lie between -20 and 20: a tolerance of some hundredths.
-    assert 20 * LOGIT_TOLERANCE["float32"] < 0.1
+    assert 20 * LOGIT_TOLERANCE < 0.1
 
 
 def test_no_plan_is_one_clear_line(tmp_path, capsys):

@@ -44,6 +44,7 @@ class Progress:
         predictions: training predictions of the epoch so far.
         history: one row per finished epoch.
         seconds: training seconds so far, over all attempts.
+        scaler: state of the loss scaling, empty where there is none.
     """
 
     epoch: int = 0
@@ -54,6 +55,7 @@ class Progress:
     predictions: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    scaler: dict[str, Any] = field(default_factory=dict)
 
 
 def _optimizer_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:

@@ -136,7 +136,7 @@ def execute(run: Run, place: Place, workplace: Workplace, predictions: bool = Fa
 
 
 def _make(run: Run, place: Place, workplace: Workplace) -> None:
-    prepare_process(run.threads)
+    prepare_process(run.threads, run.precision)
     make_directory(place.artifacts)
     config = place.output / "config.json"
     begun = config.exists()

@@ -60,7 +60,7 @@ def measure(run: Run, folder: Path, workplace: Workplace) -> None:
     target = folder / f"{network_name(run)}.json"
     if target.exists():
         return
-    prepare_process(run.threads)
+    prepare_process(run.threads, run.precision)
     write_json(target, _measured(dataclasses.replace(run, seed=0), workplace))
     _log.info("%s: latency measured", target.stem)
 

@@ -108,7 +108,7 @@ def predict(
     Raises:
         InputError: weights are not at hand, or a file is no image.
     """
-    prepare_process(run.threads)
+    prepare_process(run.threads, "float32")
     pixels = np.stack([read_image(path, run.card) for path in images])
     split = Split(torch.from_numpy(pixels).to(device), torch.zeros(len(pixels), dtype=torch.int64))
     parts = [(member, place.member(member)) for member in run.members()] or [(run, place)]

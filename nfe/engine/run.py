@@ -13,7 +13,7 @@ from nfe.engine import datasets
 from nfe.engine.backbones import architecture
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.method import Method, method_class
-from nfe.engine.precision import PRECISIONS
+from nfe.engine.precision import AUTO, PRECISIONS
 from nfe.engine.recipe import Recipe
 
 # Part of every identity: raised whenever the engine's arithmetic changes on purpose.
@@ -177,6 +177,11 @@ def specify(
     backbone = architecture(architecture_name)
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
+    if precision == AUTO:
+        raise InputError(
+            "precision 'auto' is for runs by hand: a suite names one, or its numbers "
+            "would depend on the machine"
+        )
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     cls = method_class(method)

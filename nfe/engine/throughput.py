@@ -5,11 +5,10 @@ import itertools
 import resource
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from nfe.engine.datasets import Data, Split
 from nfe.engine.environment import device_name
@@ -54,34 +53,61 @@ def measure(run: Run, batch: int, pixels: int) -> dict[str, Any]:
     """
     if batch < 1 or pixels < 8:
         raise InputError(f"batch {batch}, image {pixels}: allowed: from 1, from 8")
-    prepare_process(run.threads)
-    device = default_device()
-    recipe = dataclasses.replace(run.recipe, batch_size=batch)
-    timed = dataclasses.replace(run, recipe=recipe)
-    trainer = Trainer(timed, _noise(run, batch, pixels).to(device))
-    batches = itertools.chain.from_iterable(trainer.batches.epoch(e) for e in itertools.count())
-    for _, images, labels in itertools.islice(batches, 3):
-        trainer.step(images, labels)
-    rates = [_rate(trainer, batches, batch) for _ in range(ROUNDS)]
+    meter = Meter(run, batch, pixels)
+    rates = [meter.rate(SECONDS) for _ in range(ROUNDS)]
     return {
         "images_per_second": statistics.median(rates),
         "rounds": ROUNDS,
         "rates": rates,
-        "peak_memory_bytes": _peak_memory(device),
-        "device": device_name(device),
+        "peak_memory_bytes": _peak_memory(meter.device),
+        "device": device_name(meter.device),
         "threads": run.threads,
         "precision": run.precision,
     }
 
 
-def _rate(trainer: Trainer, batches: Iterator[tuple[int, Tensor, Tensor]], batch: int) -> float:
-    start, images_seen = time.perf_counter(), 0
-    for _, images, labels in batches:
-        trainer.step(images, labels)
-        images_seen += batch
-        if (elapsed := time.perf_counter() - start) >= SECONDS:
-            break
-    return images_seen / elapsed
+class Meter:
+    """A run on random images that is trained for as long as it is measured.
+
+    Attributes:
+        device: where it trains.
+    """
+
+    def __init__(self, run: Run, batch: int, pixels: int, warm_up: int = 3) -> None:
+        """Make the run ready and take ``warm_up`` steps."""
+        recipe = dataclasses.replace(run.recipe, batch_size=batch)
+        self._run = dataclasses.replace(run, recipe=recipe)
+        self.device = default_device()
+        prepare_process(run.threads, run.precision)
+        self._trainer = Trainer(self._run, _noise(run, batch, pixels).to(self.device))
+        epochs = itertools.count()
+        self._batches = itertools.chain.from_iterable(map(self._trainer.batches.epoch, epochs))
+        for _ in range(warm_up):
+            self.step()
+
+    def step(self) -> None:
+        """Take one optimizer step, its batch's making included."""
+        _, images, labels = next(self._batches)
+        self._trainer.step(images, labels)
+
+    def rate(self, seconds: float) -> float:
+        """Return the images per second of about ``seconds`` of training."""
+        prepare_process(self._run.threads, self._run.precision)
+        return images_per_second(self.step, self._run.recipe.batch_size, self.device, seconds)
+
+
+def images_per_second(
+    step: Callable[[], None], batch: int, device: torch.device, seconds: float
+) -> float:
+    """Return the rate of a training step, repeated for about ``seconds``."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start, images = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds or not images:
+        step()
+        images += batch
+    wait()
+    return images / (time.perf_counter() - start)
 
 
 def _peak_memory(device: torch.device) -> int:

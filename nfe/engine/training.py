@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
 
 from nfe.engine import checkpoint, datasets, evaluation
 from nfe.engine.backbones import architecture
@@ -23,13 +25,16 @@ from nfe.engine.datasets import Data
 from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.method import Context, Method
 from nfe.engine.optimizer import SGD
-from nfe.engine.precision import autocast
+from nfe.engine.precision import PRECISIONS, autocast
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recipe import Recipe
 from nfe.engine.run import Run
 from nfe.engine.seeds import derive, generator, global_stream
 
 _log = logging.getLogger(__name__)
+
+# Steps after which losses are read from a GPU.
+READ_EVERY = 32
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,15 @@ class Trainer:
         self.batches = TrainingBatches(data.card, data.train, size, run.seed)
         self._step_macs = step_macs(run, self.method, self.network, self.batches)
         self.optimizer = make_optimizer(self.method, self.network, run.recipe)
+        mode, on_gpu = PRECISIONS[run.precision], device.type == "cuda"
+        self._scaler = GradScaler(device.type, enabled=mode.scaled)
+        # What the loss calls; it shares its weights with ``network``.
+        self._forward = self.network
+        if mode.fast and on_gpu:
+            self._forward = cast(nn.Module, torch.compile(self.network))
+        # Reading a loss waits for the GPU: there, several are read at a time.
+        self._read_every = READ_EVERY if on_gpu else 1
+        self._unread: list[tuple[Tensor, Tensor, int]] = []
         self.progress = Progress()
         self._requests: list[int] = []
         self._saved_at = time.monotonic()
@@ -168,11 +182,13 @@ class Trainer:
         restored = checkpoint.restore(self._state, self.run.digest, self.network, self.optimizer)
         if restored is not None:
             self.progress = restored
+            self._scaler.load_state_dict(restored.scaler)
             _log.info("resumed from epoch %d step %d", restored.epoch, restored.step)
 
     def _save(self) -> None:
         if self._state is None:
             return
+        self.progress.scaler = self._scaler.state_dict()
         checkpoint.save(self._state, self.run.digest, self.network, self.optimizer, self.progress)
         self._saved_at = time.monotonic()
 
@@ -199,7 +215,7 @@ class Trainer:
         """Take one optimizer step on a batch of distinct images.
 
         Raises:
-            DivergenceError: the loss is not finite; the weights stay as they were.
+            DivergenceError: the loss is not finite; no such weights are ever saved.
         """
         progress, run = self.progress, self.run
         # Dropout and the like draw from the global stream, which is set anew at every step.
@@ -207,23 +223,39 @@ class Trainer:
         draws = generator(images.device, run.seed, "method", progress.step)
         inputs, targets = self.method.training_batch(images, labels, draws)
         with autocast(run.precision, images.device):
-            loss, logits = self.method.loss(self.network, inputs, targets)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DivergenceError(
-                f"the loss is {value} in epoch {progress.epoch + 1}, step {progress.step + 1}"
-            )
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+            loss, logits = self.method.loss(self._forward, inputs, targets)
         hits = logits.detach().argmax(-1) == (targets if targets.dim() == 2 else targets[:, None])
         progress.step += 1
-        progress.loss_sum += value
-        progress.correct += int(hits.sum())
-        progress.predictions += hits.numel()
+        self._unread.append((loss.detach(), hits.sum(), hits.numel()))
+        if len(self._unread) >= self._read_every:
+            self._read()
+        self.optimizer.zero_grad()
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self.optimizer)  # type: ignore[arg-type]
+        self._scaler.update()
+
+    def _read(self) -> None:
+        """Add what the last steps left on the device to the progress.
+
+        Raises:
+            DivergenceError: a loss is not finite.
+        """
+        if not self._unread:
+            return
+        losses, hits, counts = zip(*self._unread, strict=True)
+        self._unread = []
+        progress, values = self.progress, torch.stack(losses).tolist()
+        for step, value in enumerate(values, start=progress.step - len(values) + 1):
+            if not math.isfinite(value):
+                raise DivergenceError(
+                    f"the loss is {value} in epoch {progress.epoch + 1}, step {step}"
+                )
+            progress.loss_sum += value
+        progress.correct += sum(torch.stack(hits).tolist())
+        progress.predictions += sum(counts)
 
     def _mean_loss(self) -> float:
-        return self.progress.loss_sum / max(1, self.progress.batch)
+        return self.progress.loss_sum / max(1, self.progress.batch - len(self._unread))
 
     def _accuracy(self) -> float:
         return 100 * self.progress.correct / max(1, self.progress.predictions)
@@ -232,6 +264,7 @@ class Trainer:
         """Save the state if it is time or if the run is asked to stop; then stop."""
         due = time.monotonic() - self._saved_at >= self._checkpoint_seconds
         if self._requests or due:
+            self._read()
             self._save()
         if self._requests:
             raise Interrupted(
@@ -240,6 +273,7 @@ class Trainer:
             )
 
     def _finish_epoch(self, rate: float) -> None:
+        self._read()
         progress = self.progress
         row = {
             "epoch": progress.epoch + 1,

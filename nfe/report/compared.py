@@ -38,7 +38,10 @@ def lines(path: Path, found: str, expected: str) -> Iterator[str]:
 
 
 def cells(path: Path, found: str, expected: str) -> Iterator[str]:
-    """Yield each cell of a CSV table that differs, by its row's ``run`` or line and its column."""
+    """Yield each cell of a CSV table that differs, by its row's ``run`` or line and its column.
+
+    Of another header only the first difference: cells of other columns cannot be compared.
+    """
     made, rows = (list(csv.reader(io.StringIO(text))) for text in (expected, found))
     header = made[0]
     key = header.index("run") if "run" in header else None
@@ -47,9 +50,11 @@ def cells(path: Path, found: str, expected: str) -> Iterator[str]:
         if row is None or right is None:
             yield f"{path}: {name}: {'missing' if row is None else 'nothing makes this row'}"
             continue
-        for column, cell, value in zip_longest(header, row, right):
+        for column, cell, value in zip_longest(header, row, right, fillvalue="(nothing)"):
             if cell != value:
                 yield f"{path}: {name}: {column}: {cell}, recomputed {value}"
+                if number == 1:
+                    return
 
 
 def near(found: Any, right: Any, tolerance: float) -> bool:

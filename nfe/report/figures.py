@@ -84,14 +84,14 @@ def _panels(rows: pd.DataFrame) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]
     sns.set_theme(context="paper", style="whitegrid", font_scale=1.1)
     groups = list(rows.groupby(list(_PANEL), sort=False))
     figure, axes = plt.subplots(
-        1, len(groups), figsize=(1.4 + 5.2 * len(groups), 4.2), squeeze=False, layout="constrained"
+        1, len(groups), figsize=(2.8 + 5.2 * len(groups), 4.2), squeeze=False, layout="constrained"
     )
     panels = []
     for ax, (key, part) in zip(axes[0], groups, strict=True):
         dataset, resolution, subset, architecture, epochs, protocol = key
         ax.set_title(
-            f"{dataset} {resolution}×{resolution} ({subset}), {architecture}\n"
-            f"{epochs} epochs, protocol {protocol}",
+            f"{dataset} {resolution}×{resolution} ({subset})\n"
+            f"{architecture}, {epochs} epochs, protocol {protocol}",
             fontsize="medium",
         )
         panels.append((ax, part))

@@ -33,7 +33,7 @@ PER_IMAGE_TOLERANCE = 1e-6
 # Largest difference of a logit recomputed from the weights, as a share of the image's largest
 # absolute logit (at least 1). Stored logits are float16 (2^-11); another device adds the
 # rounding of its own order of summation.
-LOGIT_TOLERANCE = {"float32": 2**-8, "bfloat16": 2**-4}
+LOGIT_TOLERANCE = 2**-8
 
 
 @dataclass
@@ -192,7 +192,7 @@ class _Verification:
         data = self.workplace.data(run)
         folder, weights = self.results / "runs" / run.name, self.artifacts / run.name
         metrics = read_json(folder / "metrics.json")
-        prepare_process(run.threads)
+        prepare_process(run.threads, "float32")
         if metrics["status"] == "collapsed":
             yield from _collapse(run, data, folder)
             return
@@ -282,7 +282,7 @@ def _predictions(run: Run, network: nn.Module, data: Data, path: Path) -> Iterat
             yield f"{path}: {name}_logits: shape {found.shape}, recomputed {right.shape}"
             continue
         scale = np.maximum(1, np.abs(right).max(axis=(1, 2), keepdims=True))
-        wrong = np.argwhere(~(np.abs(found - right) <= LOGIT_TOLERANCE[run.precision] * scale))
+        wrong = np.argwhere(~(np.abs(found - right) <= LOGIT_TOLERANCE * scale))
         if len(wrong):
             first = tuple(int(i) for i in wrong[0])
             image, member, label = first
@@ -299,7 +299,7 @@ def _images(run: Run, network: nn.Module, data: Data, folder: Path) -> Iterator[
     right = evaluation.per_image(logits, labels, run.build_method().combine)["nll"]
     found = _arrays(folder / "per_image.npz")["nll"]
     scale = 2 * np.maximum(1, np.abs(logits).max(axis=(1, 2)).astype(np.float64))
-    wrong = np.flatnonzero(np.abs(found - right) > LOGIT_TOLERANCE[run.precision] * scale)
+    wrong = np.flatnonzero(np.abs(found - right) > LOGIT_TOLERANCE * scale)
     if len(wrong):
         first = int(wrong[0])
         yield (
