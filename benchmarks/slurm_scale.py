@@ -49,6 +49,7 @@ def efficiency(jobs: int, seconds: float, workers: int, wall: float) -> dict[str
         "job_seconds": seconds,
         "wall_seconds": round(wall, 1),
         "efficiency": round(ideal / wall, 3),
+        "machine_load": round(os.getloadavg()[0], 1),
         "overhead_seconds_per_job": round((wall - ideal) * workers / jobs, 2),
     }
 
@@ -74,9 +75,10 @@ def alone(cluster: Cluster, workers: int) -> dict[str, Any]:
     jobs = JOBS_PER_WORKER * workers
     started = time.monotonic()
     cluster.client(
-        "sbatch", "-W", f"--array=1-{jobs}%{workers}", "-o", "/dev/null", "--mem=10",
+        "sbatch", f"--array=1-{jobs}%{workers}", "-o", "/dev/null", "--mem=10",
         "--wrap", f"sleep {ALONE_SECONDS}",
     )  # fmt: skip
+    wait_until("all done", lambda: not cluster.queue("%i"), 600)
     return efficiency(jobs, ALONE_SECONDS, workers, time.monotonic() - started)
 
 
