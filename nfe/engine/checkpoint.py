@@ -45,6 +45,7 @@ class Progress:
         history: one row per finished epoch.
         seconds: training seconds so far, over all attempts.
         scaler: state of the loss scaling, empty where there is none.
+        step_macs: multiply-adds of one step, 0 until they are counted.
     """
 
     epoch: int = 0
@@ -56,6 +57,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     scaler: dict[str, Any] = field(default_factory=dict)
+    step_macs: int = 0
 
 
 def _optimizer_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:

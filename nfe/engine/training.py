@@ -1,6 +1,5 @@
 """One training run, from its specification to its files, resumable at any step."""
 
-import copy
 import logging
 import math
 import signal
@@ -75,21 +74,6 @@ def build_network(run: Run, method: Method, data: Data) -> tuple[nn.Module, int]
     return network.to(memory_format=torch.channels_last), counter.executed  # type: ignore[call-overload]
 
 
-def step_macs(run: Run, method: Method, network: nn.Module, batches: TrainingBatches) -> int:
-    """Return the executed MACs of one training step, forward and backward.
-
-    Counted on the run's own first batch, on a copy of the network.
-    """
-    _, images, labels = next(batches.epoch(0))
-    measured = copy.deepcopy(network).train()
-    draws = generator(images.device, run.seed, "method", 0)
-    inputs, targets = method.training_batch(images, labels, draws)
-    with torch.random.fork_rng(devices=[]), MacCounter() as counter:
-        loss, _ = method.loss(measured, inputs, targets)
-        loss.backward()
-    return int(counter.executed)
-
-
 def make_optimizer(method: Method, network: nn.Module, recipe: Recipe) -> SGD:
     """Return SGD as the recipe says, over the method's parameter groups."""
     return SGD(
@@ -122,7 +106,6 @@ class Trainer:
         network, self._build_macs = build_network(run, self.method, data)
         self.network = network.to(device)
         self.batches = TrainingBatches(data.card, data.train, size, run.seed)
-        self._step_macs = step_macs(run, self.method, self.network, self.batches)
         self.optimizer = make_optimizer(self.method, self.network, run.recipe)
         mode, on_gpu = PRECISIONS[run.precision], device.type == "cuda"
         self._scaler = GradScaler(device.type, enabled=mode.scaled)
@@ -173,7 +156,7 @@ class Trainer:
             self.network,
             self.progress.history,
             self.progress.seconds,
-            self._build_macs + steps * self._step_macs,
+            self._build_macs + steps * self.progress.step_macs,
         )
 
     def _resume(self) -> None:
@@ -214,16 +197,26 @@ class Trainer:
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Take one optimizer step on a batch of distinct images.
 
+        The multiply-adds of a run's first step are counted; every step takes as many.
+
         Raises:
             DivergenceError: the loss is not finite; no such weights are ever saved.
         """
+        if self.progress.step_macs:
+            self._step(self._forward, images, labels)
+            return
+        with MacCounter() as counter:
+            self._step(self.network, images, labels)
+        self.progress.step_macs = counter.executed
+
+    def _step(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
         progress, run = self.progress, self.run
         # Dropout and the like draw from the global stream, which is set anew at every step.
         torch.manual_seed(derive(run.seed, "step", progress.step))
         draws = generator(images.device, run.seed, "method", progress.step)
         inputs, targets = self.method.training_batch(images, labels, draws)
         with autocast(run.precision, images.device):
-            loss, logits = self.method.loss(self._forward, inputs, targets)
+            loss, logits = self.method.loss(network, inputs, targets)
         hits = logits.detach().argmax(-1) == (targets if targets.dim() == 2 else targets[:, None])
         progress.step += 1
         self._unread.append((loss.detach(), hits.sum(), hits.numel()))
