@@ -74,12 +74,15 @@ def test_torchvision_networks_fission_train_export_and_reload(name, tmp_path):
         model, 2, sparsity=0.5, pruning="magnitude", scope="layer", example=(x, y)
     ).train()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
-    before = {n: p.detach().clone() for n, p in net.named_parameters()}
+    trained: set[str] = set()
     for _ in range(3):
         optimizer.zero_grad()
         fission_loss(net(x), y).backward()
+        # Gradients, not changed weights: ConvNeXt's layer scale of 1e-6 makes steps that float32
+        # may round away.
+        trained |= {n for n, p in net.named_parameters() if p.grad is not None and p.grad.any()}
         optimizer.step()
-    assert all(not torch.equal(before[n], p) for n, p in net.named_parameters())
+    assert trained == {n for n, _ in net.named_parameters()}
     with torch.no_grad():
         expected = net.eval().ensemble(x)
     save_weights(tmp_path / "w.safetensors", net, "run")
