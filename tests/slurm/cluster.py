@@ -209,10 +209,12 @@ class Cluster:
                     os.kill(number, signal.SIGCONT)
 
     def fail(self, job: str) -> str:
-        """Let a job's node die, with all that runs there of the job; return the node's name."""
+        """Let a job's node die, with all that runs there; return the node's name."""
         (node,) = self.queue("%N", "-j", job)
+        jobs = self.queue("%i", "-w", node)
         self.stop(node, signal.SIGKILL)
-        self._kill(f"SLURM_JOB_ID={job}\0", f"slurmstepd: [{job}.")
+        for lost in jobs:
+            self._kill(f"SLURM_JOB_ID={lost}\0", f"slurmstepd: [{lost}.")
         return node
 
     def start_requeued(self, job: str) -> None:

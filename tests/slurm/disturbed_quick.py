@@ -1,0 +1,113 @@
+"""The released quick suite on a real cluster with failures injected: a transcript.
+
+    python tests/slurm/disturbed_quick.py
+
+makes config/quick.yaml, all epochs, through the profile; while it is made a job is cancelled, a
+node dies, the controller restarts and snakemake is killed and started again. Prints what happened
+when, and how the tables differ from results/quick. Exit status 1 where they do.
+"""
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from checkout import ROOT, Checkout
+from cluster import NODES, Cluster, wait_until
+
+STARTED = time.monotonic()
+
+
+def say(what: str) -> None:
+    """Print a line with the seconds since the start."""
+    print(f"{time.monotonic() - STARTED:5.0f} s  {what}", flush=True)
+
+
+class Disturbed:
+    """The quick suite under way, and what is done to it."""
+
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
+        config = yaml.safe_load((ROOT / "config" / "quick.yaml").read_text())
+        config |= {"checkpoint_seconds": 1, "runs_per_process": 3}
+        self.cluster = cluster
+        self.checkout = Checkout(folder, config)
+        self.submit()
+
+    def submit(self) -> None:
+        """Type the command."""
+        self.snakemake = self.checkout.submit(self.cluster)
+        say("snakemake --profile slurm started")
+
+    def running(self) -> list[str]:
+        """Return the numbers of the jobs that train now."""
+        jobs = self.cluster.training_jobs(self.checkout.folder)
+        states = dict(line.split("|") for line in self.cluster.queue("%i|%T"))
+        return [job for job in jobs if states.get(job) == "RUNNING"]
+
+    def status(self) -> str:
+        """Return how far the suite is."""
+        return f"{len(self.checkout.runs())} runs finished, jobs {', '.join(self.running())} run"
+
+    def cancel(self) -> None:
+        """Cancel a job that trains."""
+        job = self.running()[0]
+        self.cluster.client("scancel", job)
+        say(f"job {job} cancelled")
+
+    def lose_node(self) -> None:
+        """Let a node die, and come back."""
+        job = self.running()[-1]
+        node = self.cluster.fail(job)
+        say(f"node {node} died, with its jobs")
+        wait_until("requeued", lambda: self.cluster.queue("%T", "-j", job) == ["PENDING"], 120)
+        say(f"SLURM has put job {job} back into the queue")
+        self.cluster.start(node)
+        say(f"node {node} is back")
+
+    def restart_controller(self) -> None:
+        """Stop the controller for ten seconds."""
+        self.cluster.stop("slurmctld")
+        say("controller stopped")
+        time.sleep(10)
+        self.cluster.start("slurmctld")
+        say("controller started")
+
+    def kill_snakemake(self) -> None:
+        """Kill snakemake; its jobs live on."""
+        self.snakemake.send_signal(signal.SIGKILL)
+        self.snakemake.wait()
+        say("snakemake killed")
+        time.sleep(5)
+        self.submit()
+
+    def after(self, runs: int, disturb: Callable[[], None]) -> None:
+        """Do something once so many runs are finished and a job trains."""
+        ready = lambda: len(self.checkout.runs()) >= runs and self.running()  # noqa: E731
+        wait_until(f"{runs} runs", lambda: bool(ready()), 900)
+        say(self.status())
+        disturb()
+
+
+def main() -> int:
+    """Make the suite and print the transcript."""
+    with tempfile.TemporaryDirectory() as folder, Cluster() as cluster:
+        say(f"cluster of nodes {', '.join(NODES)} is up")
+        suite = Disturbed(Path(folder, "checkout"), cluster)
+        suite.after(2, suite.cancel)
+        suite.after(6, suite.lose_node)
+        suite.after(12, suite.restart_controller)
+        suite.after(18, suite.kill_snakemake)
+        suite.checkout.finish(suite.snakemake, 1500)
+        say(f"{len(suite.checkout.runs())} runs finished, tables and figures made")
+        say(f"{suite.checkout.logs().count('resumed from epoch')} runs continued from saved state")
+        made = suite.checkout.folder / "results" / "quick"
+        compare = ["-m", "nfe", "diff", "results/quick", str(made)]
+        return subprocess.run([sys.executable, *compare], cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
