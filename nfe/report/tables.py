@@ -12,8 +12,9 @@ from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import csv_bytes, read_json, write_bytes
 from nfe.engine.latency import network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
-from nfe.report import curves
+from nfe.report import comparison, curves, evaluations
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
+from nfe.report.reading import read
 from nfe.report.statistics import summarize
 
 Row = dict[str, str]
@@ -253,15 +254,19 @@ _LEGEND = (
 )
 
 
-def _sections(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _title(row: Row) -> str:
+    return (
+        f"{row['dataset']} {row['resolution']}×{row['resolution']} ({row['subset']}), "
+        f"{row['architecture']}, {row['epochs']} epochs, protocol {row['protocol']}"
+    )
+
+
+def _sections(rows: Sequence[Row], devices: bool = True) -> dict[str, list[Row]]:
     sections: dict[str, list[Row]] = {}
     for row in rows:
-        device = f", latency on {row['latency_device']}" if row["latency_device"] else ""
-        title = (
-            f"{row['dataset']} {row['resolution']}×{row['resolution']} ({row['subset']}), "
-            f"{row['architecture']}, {row['epochs']} epochs, protocol {row['protocol']}{device}"
-        )
-        sections.setdefault(title, []).append(row)
+        timed = devices and row["latency_device"]
+        device = f", latency on {row['latency_device']}" if timed else ""
+        sections.setdefault(_title(row) + device, []).append(row)
     return sections
 
 
@@ -300,9 +305,9 @@ def latex(suite: Suite, rows: Sequence[Row]) -> str:
 
 
 def labels(summary: Sequence[Row]) -> list[str]:
-    """Return a short name of each summary row's setting, each name once."""
+    """Return a short name of each summary row's setting, each name once, on whatever device."""
     named: dict[int, str] = {}
-    for title, section in _sections(summary).items():
+    for title, section in _sections(summary, devices=False).items():
         compared = _compared(section)
         for row in section:
             members = f"M {row['members']}" if row["members"] else ""
@@ -310,6 +315,21 @@ def labels(summary: Sequence[Row]) -> list[str]:
             label = ", ".join(word for word in words if word)
             named[id(row)] = f"{title}: {label}" if label in named.values() else label
     return [named[id(row)] for row in summary]
+
+
+def by_label(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of runs.csv of each setting, by its label."""
+    return dict(zip(labels(summary_rows(rows)), _settings(rows), strict=True))
+
+
+def read_settings(results: Path) -> dict[str, list[Row]]:
+    """Return the rows of a suite's runs.csv, by label.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    table = read(results / "runs.csv", RUNS, dtype=str, keep_default_na=False)
+    return by_label(table.to_dict("records"))
 
 
 def metrics_json(summary: Sequence[Row]) -> bytes:
@@ -332,14 +352,18 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
     """
     rows = run_rows(suite, results, partial)
     summary = summary_rows(rows)
-    seeds = dict(zip(labels(summary), _settings(rows), strict=True))
+    seeds = by_label(rows)
+    compared = comparison.rows(seeds, comparison.headline_pairs(seeds), results / "runs")
+    evaluated = evaluations.rows(seeds, results / "runs")
     return {
         "runs.csv": csv_bytes(RUNS, rows),
         "curves.csv": csv_bytes(curves.COLUMNS, curves.rows(seeds, results / "runs")),
         "summary.csv": csv_bytes(SUMMARY, summary),
+        "comparisons.csv": csv_bytes(comparison.COLUMNS, comparison.cells(compared)),
         "summary.json": metrics_json(summary),
         "summary.md": markdown(suite, summary).encode(),
         "summary.tex": latex(suite, summary).encode(),
+        **({"evaluation.csv": csv_bytes(evaluations.COLUMNS, evaluated)} if evaluated else {}),
     }
 
 

@@ -7,24 +7,25 @@ on request, each prediction from the weights. Whatever is not at hand is named, 
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from nfe.engine import cost, evaluation, trained
+from nfe.engine import cost, evaluation, shifts, trained
 from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Data
 from nfe.engine.errors import CollapseError, InputError
-from nfe.engine.execution import RESULT_FILES, Workplace
-from nfe.engine.files import read_json
+from nfe.engine.execution import RESULT_FILES, Place, Workplace
+from nfe.engine.files import read_json, read_npz
 from nfe.engine.precision import prepare_process
 from nfe.engine.run import Run
 from nfe.engine.suite import Suite, load_plan
 from nfe.engine.training import build_network
 from nfe.report import compared, tables
-from nfe.report.manifest import differences
+from nfe.report.manifest import differences, latest_files
 
 # A metric recomputed from stored predictions is the same arithmetic on the same numbers.
 METRIC_TOLERANCE = 1e-9
@@ -34,6 +35,11 @@ PER_IMAGE_TOLERANCE = 1e-6
 # absolute logit (at least 1). Stored logits are float16 (2^-11); another device adds the
 # rounding of its own order of summation.
 LOGIT_TOLERANCE = 2**-8
+# A temperature is where an optimizer stops.
+CLEAN_TOLERANCE = 1e-6
+# Detection and corruptions are recomputed from the weights: logits that differ by rounding can
+# change the order of two images or a class. A share of the number, or absolute below 1.
+SHIFT_TOLERANCE = 0.01
 
 
 @dataclass
@@ -48,6 +54,7 @@ class Report:
         weights: runs whose predictions were recomputed from weights.
         absent: runs whose predictions are not at hand.
         absent_weights: runs whose weights are not at hand; filled by a deep check only.
+        absent_data: evaluations of runs whose images are not prepared; likewise.
         release: the release that the results were compared with, if there is one.
     """
 
@@ -58,6 +65,7 @@ class Report:
     weights: int = 0
     absent: list[str] = field(default_factory=list)
     absent_weights: list[str] = field(default_factory=list)
+    absent_data: list[str] = field(default_factory=list)
     release: str | None = None
 
     def lines(self) -> list[str]:
@@ -66,6 +74,7 @@ class Report:
             *self.problems,
             *(f"{name}: predictions not at hand" for name in self.absent),
             *(f"{name}: weights not at hand" for name in self.absent_weights),
+            *(f"{name}: images or weights not at hand" for name in self.absent_data),
             f"{self.cells} table cells recomputed from {self.runs} runs; metrics of "
             f"{self.predictions} runs recomputed from predictions, predictions of {self.weights} "
             f"from weights; {'release ' + self.release if self.release else 'not released'}",
@@ -103,7 +112,7 @@ class _Verification:
         suite, problems = _read_plan(self.results)
         said.problems += problems or self._identities(suite)
         if not said.problems:
-            said.problems += _guarded(lambda: self._tables(suite))
+            said.problems += _guarded(lambda: self._tables(suite, released))
         for run in (planned.run for planned in suite.runs):
             if not (self.results / "runs" / run.name / "metrics.json").exists():
                 continue
@@ -111,6 +120,7 @@ class _Verification:
             said.problems += _guarded(lambda run=run: self._run(run))  # type: ignore[misc]
             if deep:
                 said.problems += _guarded(lambda run=run: self._deep(run))  # type: ignore[misc]
+                said.problems += _guarded(lambda run=run: self._shifts(run))  # type: ignore[misc]
         if released:
             said.release, problems = differences(self.results)
             said.problems += problems
@@ -129,12 +139,15 @@ class _Verification:
                 )
         return problems
 
-    def _tables(self, suite: Suite) -> Iterator[str]:
+    def _tables(self, suite: Suite, released: bool) -> Iterator[str]:
+        frozen = latest_files(self.results) if released else None
         for name, content in tables.contents(suite, self.results).items():
             path = self.results / name
             text = content.decode()
             if not path.exists():
-                yield f"{path}: no such file"
+                # A release that is older than a table does not have it.
+                if frozen is None or f"results/{suite.name}/{name}" in frozen:
+                    yield f"{path}: no such file"
             elif name.endswith(".csv"):
                 self.said.cells += sum(len(row) for row in csv.reader(text.splitlines()[1:]))
                 yield from compared.cells(path, path.read_text(), text)
@@ -154,16 +167,19 @@ class _Verification:
             yield from self._sums(run, folder, metrics)
         elif (artifacts / "model.safetensors").exists():
             trained.check_owner(run, artifacts / "model.safetensors")
-        stored = _arrays(folder / "per_image.npz")
+        stored = read_npz(folder / "per_image.npz")
         if not (artifacts / "predictions.npz").exists():
             self.said.absent.append(run.name)
             yield from _metrics(folder, metrics, _from_images(stored), PER_IMAGE_TOLERANCE)
             return
         self.said.predictions += 1
-        predictions, combine = _arrays(artifacts / "predictions.npz"), run.build_method().combine
+        predictions, combine = read_npz(artifacts / "predictions.npz"), run.build_method().combine
         right = evaluation.test_scores(predictions, combine)
         right |= evaluation.heldout_scores(predictions, combine)
         yield from _metrics(folder, metrics, right, METRIC_TOLERANCE)
+        if (clean := folder / shifts.CLEAN).exists():
+            right = shifts.clean(predictions, combine)
+            yield from _metrics(folder, read_json(clean), right, CLEAN_TOLERANCE, clean.name)
         images = evaluation.per_image(
             predictions["test_logits"], predictions["test_labels"], combine
         )
@@ -181,8 +197,8 @@ class _Verification:
         own = self.artifacts / run.name / "predictions.npz"
         members = [self.artifacts / name / "predictions.npz" for name in names]
         if own.exists() and all(path.exists() for path in members):
-            together = np.concatenate([_arrays(p)["test_logits"] for p in members], axis=1)
-            if not np.array_equal(_arrays(own)["test_logits"], together):
+            together = np.concatenate([read_npz(p)["test_logits"] for p in members], axis=1)
+            if not np.array_equal(read_npz(own)["test_logits"], together):
                 yield f"{own}: test_logits: not its members' predictions"
 
     def _deep(self, run: Run) -> Iterator[str]:
@@ -207,6 +223,31 @@ class _Verification:
             yield from _predictions(run, network, data, weights / "predictions.npz")
         else:
             yield from _images(run, network, data, folder)
+
+    def _shifts(self, run: Run) -> Iterator[str]:
+        """Recompute a run's detection and corruptions from its weights, or its members'."""
+        folder, artifacts = self.results / "runs" / run.name, self.artifacts / run.name
+        place = Place(folder, artifacts, folder.parent, artifacts.parent)
+        for name, found in shifts.read(folder).items():
+            if name == shifts.CLEAN or found["status"] != "ok":
+                continue
+            try:
+                right = shifts.content(run, place, self.workplace, name)
+            except InputError:
+                self.said.absent_data.append(f"{run.name}/{name}")
+                continue
+            for row, wanted in zip_longest(*(shifts.table({name: c}) for c in (found, right))):
+                if not _near_row(row or {}, wanted or {}):
+                    yield f"{folder / name}: {row}, recomputed {wanted}"
+
+
+def _near_row(row: dict[str, Any], right: dict[str, Any]) -> bool:
+    return row.keys() == right.keys() and all(
+        compared.near(row[key], value, SHIFT_TOLERANCE * max(1, abs(value)))
+        if isinstance(value, float)
+        else row[key] == value
+        for key, value in right.items()
+    )
 
 
 def _guarded(check: Callable[[], Iterator[str]]) -> Iterator[str]:
@@ -234,23 +275,16 @@ def _read_plan(results: Path) -> tuple[Suite, list[str]]:
 
 
 def _metrics(
-    folder: Path, found: dict[str, Any], right: dict[str, Any], tolerance: float
+    folder: Path,
+    found: dict[str, Any],
+    right: dict[str, Any],
+    tolerance: float,
+    file: str = "metrics.json",
 ) -> Iterator[str]:
     """Yield every metric that is further from the recomputed one than ``tolerance``."""
     for name, value in right.items():
         if not compared.near(found.get(name), value, tolerance):
-            yield f"{folder / 'metrics.json'}: {name}: {found.get(name)}, recomputed {value}"
-
-
-def _arrays(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:
-        # A damaged archive raises whatever its damage happens to hit: zlib, zipfile, numpy.
-        raise InputError(f"{path}: damaged ({error})") from None
+            yield f"{folder / file}: {name}: {found.get(name)}, recomputed {value}"
 
 
 def _from_images(images: dict[str, Any]) -> dict[str, Any]:
@@ -272,7 +306,7 @@ def _collapse(run: Run, data: Data, folder: Path) -> Iterator[str]:
 
 def _predictions(run: Run, network: nn.Module, data: Data, path: Path) -> Iterator[str]:
     """Compare stored predictions with the network's, image by image."""
-    stored = _arrays(path)
+    stored = read_npz(path)
     for name, split in (("test", data.test), ("heldout", data.heldout)):
         if not np.array_equal(stored[f"{name}_labels"], split.labels.cpu().numpy()):
             yield f"{path}: {name}_labels: not the data set's"
@@ -297,7 +331,7 @@ def _images(run: Run, network: nn.Module, data: Data, folder: Path) -> Iterator[
     logits = evaluation.predict(network, data.card, data.test)
     labels = data.test.labels.cpu().numpy()
     right = evaluation.per_image(logits, labels, run.build_method().combine)["nll"]
-    found = _arrays(folder / "per_image.npz")["nll"]
+    found = read_npz(folder / "per_image.npz")["nll"]
     scale = 2 * np.maximum(1, np.abs(logits).max(axis=(1, 2)).astype(np.float64))
     wrong = np.flatnonzero(np.abs(found - right) > LOGIT_TOLERANCE * scale)
     if len(wrong):
