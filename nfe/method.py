@@ -74,6 +74,13 @@ class NetworkFission(Method):
             return spelled
         return dataclasses.replace(spelled, pruning="none", scope="global", pruning_images=10)
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return the mean number of paths over the stages: each is computed densely."""
+        stages = range(1, architecture.stages + 1)
+        leave = self.exit_stages or grouping.default_exit_stages(self.exits)
+        paths = [1 + sum(left < stage for left in leave) for stage in stages]
+        return sum(paths) / len(paths)
+
     def network(self, context: Context) -> nn.Module:
         """Return the fissioned backbone, scored and grouped on its very initial weights."""
         needs_data = self.pruning in pruning.NEED_DATA

@@ -105,6 +105,14 @@ class Method(ABC):
         """Return the seeds of the runs of ``member_method`` that replicate ``seed`` combines."""
         return []
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return what training on one image costs, in passes through one plain backbone.
+
+        An estimate for plans and time limits, before anything is built; by default one pass for
+        each member. What a run really takes is counted in its first step.
+        """
+        return float(getattr(self, "members", 1))
+
     @abstractmethod
     def network(self, context: Context) -> nn.Module:
         """Return the network: images (batch, channels, h, w) → logits (batch, members, classes)."""
