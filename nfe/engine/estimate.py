@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
@@ -50,10 +50,15 @@ class Device:
     source: str
     step_seconds: float = 0.02
 
+    def rated(self, precision: str) -> tuple[float, float]:
+        """Return peak, in TFLOP/s, and utilization of a run's precision."""
+        kind = precision.removesuffix("-fast")
+        return self.peak[kind], self.utilization[kind]
+
     def speed(self, precision: str) -> float:
         """Return multiply-adds per second in training."""
-        kind = precision.removesuffix("-fast")
-        return 1e12 * self.peak[kind] * self.utilization[kind] / 2
+        peak, utilization = self.rated(precision)
+        return 1e12 * peak * utilization / 2
 
 
 def _modest(name: str, macs: float, step_seconds: float) -> Device:
@@ -96,8 +101,9 @@ def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int,
 
     def shape_of(layer: nn.Conv2d, x: Tensor) -> Tensor:
         """Count what the layer would compute; its output's values do not matter."""
-        sides = zip(x.shape[2:], layer.kernel_size, layer.stride, layer.padding, strict=True)
-        shape = [(side + 2 * int(pad) - size) // step + 1 for side, size, step, pad in sides]
+        padding = cast(tuple[int, ...], layer.padding)
+        sides = zip(x.shape[2:], layer.kernel_size, layer.stride, padding, strict=True)
+        shape = [(side + 2 * pad - size) // step + 1 for side, size, step, pad in sides]
         output = x.new_zeros(1, layer.out_channels, *shape)
         counts.append(layer.weight[0].numel() * output.numel())
         return output
