@@ -145,6 +145,14 @@ class Method(ABC):
         loss = F.cross_entropy(logits.reshape(-1, classes), each.reshape(-1))
         return loss, logits
 
+    def exit_macs(self, network: nn.Module, image: Tensor) -> list[int]:
+        """Return the MACs on non-zero weights of an image that stops at each member.
+
+        Empty, as by default, where members are no exits that come one after the other.
+        ``image`` is one image, (1, channels, h, w).
+        """
+        return []
+
     def parameter_groups(self, network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups; by default all parameters alike."""
         return [{"params": list(network.parameters())}]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from nfe.engine import cost, evaluation, trained
+from nfe.engine import cost, evaluation, stopping, trained
 from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Data
 from nfe.engine.errors import CollapseError, InputError
@@ -163,6 +163,7 @@ class _Verification:
         predictions, combine = _arrays(artifacts / "predictions.npz"), run.build_method().combine
         right = evaluation.test_scores(predictions, combine)
         right |= evaluation.heldout_scores(predictions, combine)
+        right |= stopping.scores(predictions, metrics)
         yield from _metrics(folder, metrics, right, METRIC_TOLERANCE)
         images = evaluation.per_image(
             predictions["test_logits"], predictions["test_labels"], combine
