@@ -123,6 +123,10 @@ class BatchEnsemble(Method):
         check_number("fast_gradient", self.fast_gradient, above=0)
         return dataclasses.replace(self, repetition=repetition)
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return how often the shared weights see each image."""
+        return float(self.members if self.repetition is None else self.repetition)
+
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with a rank-one factor per member in every layer."""
         return SharedWeights(context.backbone(), self.members, self.init)

@@ -67,6 +67,10 @@ class Mimo(Method):
             raise InputError(f"input_repetition is {self.input_repetition}: allowed: [0, 1]")
         return self
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return how often the one trunk sees each image."""
+        return float(self.repetition)
+
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with M times the inputs and outputs."""
         channels, classes = self.members * context.channels, self.members * context.classes

@@ -106,6 +106,10 @@ class PackedEnsemble(Method):
         check_number("alpha", self.alpha, above=0)
         return self
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return α²/M: the packed network with γ = 1, to which small groups fall back."""
+        return self.alpha**2 / self.members
+
     def network(self, context: Context) -> nn.Module:
         """Return the packed backbone."""
         structure = Packed(self.members, self.alpha, self.gamma)

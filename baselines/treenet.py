@@ -32,6 +32,12 @@ class TreeNet(Method):
         check_whole("shared", self.shared, 0, architecture.stages - 1)
         return self
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return the mean number of branches over the stages."""
+        return (self.shared + self.members * (architecture.stages - self.shared)) / (
+            architecture.stages
+        )
+
     def network(self, context: Context) -> nn.Module:
         """Return M backbones with the first one's early stages."""
         return Branches([context.backbone() for _ in range(self.members)], self.shared)

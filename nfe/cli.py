@@ -186,18 +186,20 @@ def tune(arguments: argparse.Namespace) -> int:
 
 
 def plan(arguments: argparse.Namespace) -> int:
-    """Print what a suite would run."""
+    """Print what a suite would run and what it would cost."""
+    from nfe import planning
     from nfe.engine.suite import expand, read_config
 
-    suite = expand(read_config(arguments.config))
-    for planned in suite.runs:
-        print(f"{planned.run.name}  [{', '.join(planned.groups)}]")
-    trained = sum(len(chunk) for chunk in suite.chunks())
-    epochs = sum(r.epochs for chunk in suite.chunks() for r in chunk)
-    print(
-        f"{len(suite.runs)} runs: {trained} train ({epochs} epochs, in {len(suite.chunks())} "
-        f"processes), {len(suite.combined())} combine others"
+    config = read_config(arguments.config)
+    suite = expand(config)
+    root = Path(arguments.root or config.get("output", "."))
+    found = planning.costs(
+        suite, root / "results" / suite.name, arguments.gpu, config.get("gpus", 0)
     )
+    if not arguments.summary:
+        for planned in suite.runs:
+            print(f"{planned.run.name}  [{', '.join(planned.groups)}]")
+    print("\n".join(planning.lines(suite, found)))
     return 0
 
 
@@ -288,6 +290,17 @@ def _throughput_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true")
 
 
+def _config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, default=Path("config/quick.yaml"))
+
+
+def _plan_options(parser: argparse.ArgumentParser) -> None:
+    _config_option(parser)
+    parser.add_argument("--gpu", metavar="NAME", help="on this GPU alone")
+    parser.add_argument("--root", type=Path, help="folder of results/ (default: the suite's)")
+    parser.add_argument("--summary", action="store_true", help="do not list the runs")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -344,10 +357,8 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", type=Path, required=True, help="runs.csv of the tuning suite")
     p.add_argument("--output", type=Path, required=True, help="the YAML file to write")
 
-    for name, handler in (("plan", plan), ("doctor", doctor)):
-        command(name, handler).add_argument(
-            "--config", type=Path, default=Path("config/quick.yaml")
-        )
+    _plan_options(command("plan", plan))
+    _config_option(command("doctor", doctor))
 
     p = command("list", list_names)
     p.add_argument("what", choices=["methods", "datasets", "architectures", "pruning"])

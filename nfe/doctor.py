@@ -43,7 +43,7 @@ def examine(config: Mapping[str, Any]) -> Iterator[Finding]:
     suite = expand(config)
     runs = [run for chunk in suite.chunks() for run in chunk]
     gpus = config.get("gpus", 0)
-    hours = sum(estimate.seconds(run, gpus) for run in runs) / 3600
+    hours = sum(estimate.seconds(run, estimate.modest(gpus)) for run in runs) / 3600
     yield Finding(
         True,
         "suite",

@@ -1,20 +1,16 @@
 """Early exit: stop at the first exit that is confident enough.
 
 At exit k an image's prediction is the ensemble of exits 1 to k, and its confidence the largest
-class probability. Below the threshold the image goes on; the last exit always answers.
+class probability. Below the threshold the image goes on; the last exit always answers. What a
+threshold gives on stored logits: ``nfe.engine.stopping``.
 """
 
 import copy
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.special import softmax
 from torch import Tensor
 
 from nfe.engine.cost import MacCounter
-from nfe.engine.errors import InputError
-from nfe.engine.evaluation import Array
 from nfe.network import FissionNetwork
 
 
@@ -67,66 +63,3 @@ def exit_macs(network: FissionNetwork, image: Tensor) -> list[int]:
             measured.branch(path, trunk)
             macs.append(counter.nonzero)
     return macs
-
-
-@dataclass(frozen=True)
-class Point:
-    """What a threshold gives: accuracy in percent and mean MACs per image."""
-
-    threshold: float
-    accuracy: float
-    macs: float
-
-
-def evaluate(logits: Array, labels: Array, macs: list[int], threshold: float) -> Point:
-    """Return accuracy and mean MACs of early exit at ``threshold``, from stored logits.
-
-    Args:
-        logits: (images, exits, classes), exit 1 first.
-        labels: (images,).
-        macs: what stopping at each exit costs, see ``exit_macs``.
-        threshold: confidence that ends the computation of an image.
-    """
-    means, confidence = _running(logits)
-    sure = confidence >= threshold
-    sure[:, -1] = True
-    stop = sure.argmax(axis=1)
-    votes = means[np.arange(len(labels)), stop].argmax(axis=-1)
-    accuracy = 100 * float(np.mean(votes == labels))
-    return Point(threshold, accuracy, float(np.mean(np.asarray(macs)[stop])))
-
-
-def choose_threshold(logits: Array, labels: Array, macs: list[int], loss: float = 0.0) -> Point:
-    """Return the cheapest threshold that costs at most ``loss`` points of accuracy.
-
-    Chosen on held-out images against the full ensemble's accuracy there; every confidence
-    that occurs is a candidate, and 1.01 (never stop early) is always allowed.
-
-    Args:
-        logits: held-out (images, exits, classes).
-        labels: (images,).
-        macs: what stopping at each exit costs.
-        loss: accuracy that may be lost, in percentage points.
-
-    Raises:
-        InputError: there is no image, or ``loss`` is negative.
-    """
-    if len(labels) == 0 or loss < 0:
-        raise InputError(f"{len(labels)} images, loss {loss}: allowed: 1 or more, from 0")
-    full = evaluate(logits, labels, macs, NEVER)
-    candidates = np.unique(_running(logits)[1])
-    points = [evaluate(logits, labels, macs, float(value)) for value in candidates]
-    good = [point for point in points if point.accuracy >= full.accuracy - loss]
-    return min([full, *good], key=lambda point: (point.macs, point.threshold))
-
-
-# No confidence reaches it.
-NEVER = 1.01
-
-
-def _running(logits: Array) -> tuple[Array, Array]:
-    """Return the mean logits of exits 1 to k, for every k, and their confidences."""
-    exits = logits.shape[1]
-    means = logits.astype(np.float64).cumsum(axis=1) / np.arange(1, exits + 1)[:, None]
-    confidence: Array = softmax(means, axis=-1).max(axis=-1)
-    return means, confidence

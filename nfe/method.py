@@ -3,17 +3,17 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 from torch import Tensor, nn
 
-from nfe import grouping, pruning
+from nfe import early_exit, grouping, pruning
 from nfe.distillation import fission_loss
 from nfe.engine.backbones import Architecture
 from nfe.engine.errors import InputError
 from nfe.engine.method import Context, Method
 from nfe.layers import check_whole
-from nfe.network import fission
+from nfe.network import FissionNetwork, fission
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,13 @@ class NetworkFission(Method):
             return spelled
         return dataclasses.replace(spelled, pruning="none", scope="global", pruning_images=10)
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return the mean number of paths over the stages: each is computed densely."""
+        stages = range(1, architecture.stages + 1)
+        leave = self.exit_stages or grouping.default_exit_stages(self.exits)
+        paths = [1 + sum(left < stage for left in leave) for stage in stages]
+        return sum(paths) / len(paths)
+
     def network(self, context: Context) -> nn.Module:
         """Return the fissioned backbone, scored and grouped on its very initial weights."""
         needs_data = self.pruning in pruning.NEED_DATA
@@ -95,6 +102,10 @@ class NetworkFission(Method):
     def skeleton(self, context: Context) -> nn.Module:
         """Return the network unpruned: which weights are left stands in the saved weights."""
         return dataclasses.replace(self, pruning="none", sparsity=0.0).network(context)
+
+    def exit_macs(self, network: nn.Module, image: Tensor) -> list[int]:
+        """Return what an image costs that stops at each exit."""
+        return early_exit.exit_macs(cast(FissionNetwork, network), image)
 
     def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return Σ_i CE_i plus the distillation term, and the exits' logits."""

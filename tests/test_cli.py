@@ -72,7 +72,19 @@ def test_lists_can_be_read_by_programs(capsys):
 def test_plan_counts_the_runs(capsys):
     assert main(["plan", "--config", "config/quick.yaml"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith(f"{len(lines) - 1} runs: ")
+    runs = [line for line in lines if line.endswith("]")]
+    assert lines[: len(runs)] == runs
+    assert lines[-1].startswith(f"{len(runs)} runs: ")
+    assert main(["plan", "--config", "config/quick.yaml", "--summary"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines[len(runs) :]
+
+
+def test_an_unknown_gpu_is_one_line(capsys):
+    assert main(["plan", "--config", "config/quick.yaml", "--gpu", "a10"]) == 2
+    said = capsys.readouterr().err
+    assert "unknown GPU" in said
+    assert "did you mean 'a100'?" in said
+    assert said.count("\n") == 1
 
 
 def test_figures_of_nothing_are_refused(tmp_path, capsys):

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from networks import convnext, slim
 
 from nfe import fission
-from nfe.early_exit import NEVER, choose_threshold, evaluate, exit_macs, predict
+from nfe.early_exit import exit_macs, predict
 from nfe.engine import cost
 from nfe.engine.errors import InputError
+from nfe.engine.stopping import NEVER, choose_threshold, curve, evaluate
 
 
 def trained_like():
@@ -90,3 +91,14 @@ def test_the_chosen_threshold_is_the_cheapest_that_keeps_the_accuracy(seed, loss
 def test_nothing_to_choose_on_is_refused():
     with pytest.raises(InputError, match="0 images"):
         choose_threshold(np.zeros((0, 2, 3)), np.zeros(0, dtype=int), [1, 2])
+
+
+@given(seed=st.integers(0, 99))
+def test_a_curve_ends_in_the_ensemble_and_never_gets_cheaper(seed):
+    draws = np.random.default_rng(seed)
+    logits, labels = 4 * draws.normal(size=(30, 3, 5)), draws.integers(0, 5, 30)
+    points = curve(logits, labels, [10, 20, 40])
+    macs = [point[2] for point in points]
+    assert macs == sorted(macs)
+    assert points[0][1:] == [100 * np.mean(logits[:, 0].argmax(-1) == labels), 10]
+    assert points[-1][1:] == [100 * np.mean(logits.mean(1).argmax(-1) == labels), 40]

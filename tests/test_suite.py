@@ -1,12 +1,16 @@
 """Suites: expansion, members, processes, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nfe.engine.errors import InputError
 from nfe.engine.files import write_json
+from nfe.engine.method import method_names
 from nfe.engine.suite import MEMBERS, expand, load_plan, read_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,6 +85,71 @@ def test_a_tier_alone_is_the_same_runs_as_in_the_whole_suite():
     assert 0 < len(wanted) < len(expand(whole).runs)
 
 
+def names(suite):
+    return {planned.run.name for planned in suite.runs}
+
+
+def test_an_include_is_the_entry_with_some_keys_changed():
+    include = [{"exits": 3, "seeds": 1}, {"architecture": ["wrn-10-2", "wrn-10-3"]}]
+    entry = {"method": "nfe", "exits": 2, "distillation": [0, 1]}
+    got = expand(config({**entry, "include": include}))
+    parts = [config({**entry, **changes}) for changes in ({}, *include)]
+    assert names(got) == set().union(*(names(expand(part)) for part in parts))
+    assert len(got.runs) == 2 * (2 + 1 + 2 * 2)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.data())
+def test_excludes_drop_what_has_all_their_values(data):
+    axes = {"exits": [2, 3], "distillation": [0.0, 1.0, 2.0], "temperature": [1.0, 3.0]}
+    values = {key: st.lists(st.sampled_from(axis), min_size=1) for key, axis in axes.items()}
+    exclude = data.draw(st.fixed_dictionaries({}, optional=values).filter(bool))
+
+    def dropped(chosen):
+        return all(chosen[key] in wanted for key, wanted in exclude.items())
+
+    grid = config({"method": "nfe", **axes}, seeds=1)
+    whole = [planned.run for planned in expand(grid).runs]
+    kept = {run.name for run in whole if not dropped(run.settings)}
+    grid["groups"]["headline"][0]["exclude"] = [exclude]
+    if kept:
+        assert names(expand(grid)) == kept
+    else:
+        with pytest.raises(InputError, match="expands to nothing"):
+            expand(grid)
+
+
+def test_the_paper_suite_and_its_rehearsal_have_the_same_structure():
+    """Group by group the same methods, and settings varied where the paper varies them."""
+
+    def structure(name):
+        found = {}
+        for planned in expand(read_config(ROOT / "config" / f"{name}.yaml")).runs:
+            for group in set(planned.groups) - {MEMBERS}:
+                methods, varied = found.setdefault(group, (set(), {}))
+                methods.add(planned.run.method)
+                for key, value in planned.run.settings.items():
+                    varied.setdefault((planned.run.method, key), set()).add(str(value))
+        return {
+            group: (methods, {key for key, values in varied.items() if len(values) > 1})
+            for group, (methods, varied) in found.items()
+        }
+
+    assert structure("paper-rehearsal") == structure("paper")
+
+
+def test_the_paper_suite_is_what_it_promises():
+    runs = [p.run for p in expand(read_config(ROOT / "config" / "paper.yaml")).runs]
+    assert {r.method for r in runs} == set(method_names())
+    found: dict[str, set[int]] = {}
+    for r in runs:
+        if r.method not in ("single", "deep_ensemble"):
+            found.setdefault(replace(r, seed=0).name, set()).add(r.seed)
+    for name, seeds in found.items():
+        assert len(seeds) == (3 if "wrn-28-10" in name else 5), name
+    assert {r.resolution for r in runs if r.dataset == "tiny-imagenet"} == {64}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_suite_expands(path):
     suite = expand(read_config(path))
@@ -112,6 +181,25 @@ def test_every_shipped_suite_expands(path):
         (config({"method": "nfe", "exits": []}), "entry 1: exits is \\[\\]: allowed: one value"),
         (config({"method": "nfe", "recipe": {"lr": []}}), "entry 1: recipe lr is \\[\\]"),
         (config({"method": "nfe", 3: 2}), "3 is not of type 'string'"),
+        (config({"method": "nfe", "exits": [2, 2]}), "exits lists 2 twice"),
+        (config({"method": "nfe", "exclude": [{"exits": 3}]}), "exclude exits: 3 matches nothing"),
+        (
+            config({"method": "nfe", "exits": [2, 3], "exclude": [{"exits": [2, 3]}]}),
+            "entry 1: expands to nothing",
+        ),
+        (config({"method": "nfe", "exits": 2, "include": [{"exits": 2}]}), "in the group twice"),
+        (config({"method": "nfe", "include": []}), "include: .* non-empty"),
+        (config({"method": "nfe", "include": [{"seeds": "3"}]}), "'3' is not of type 'integer'"),
+        (
+            config({"method": "nfe", "include": [{"exclude": [{"exits": 3}]}]}),
+            "'exclude' should not be valid|'exclude' is not valid",
+        ),
+        (
+            config({"method": "nfe", "pruning": "snip", "sparsity": 0}),
+            "pruning is 'snip', which the other settings make 'none': contradictory: "
+            "pruning: snip, sparsity: 0",
+        ),
+        (config({"method": "nfe", "sparsity": 0.5}), "sparsity is 0.5 with pruning 'none'"),
         (config(groups={"members": [{"method": "single"}]}), "'members' does not match"),
         (config(groups={"a/b": [{"method": "single"}]}), "'a/b' does not match"),
     ],

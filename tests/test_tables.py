@@ -16,7 +16,8 @@ from nfe.engine.suite import expand
 from nfe.report import tables
 from nfe.report.columns import RUNS, TIMING, text
 from nfe.report.difference import compare
-from nfe.report.figures import accuracy_vs_flops, read_runs
+from nfe.report.figures import accuracy_vs_flops
+from nfe.report.figures.material import read as read_material
 from nfe.report.statistics import summarize
 
 CONFIG = {
@@ -149,7 +150,7 @@ def test_seeds_of_one_setting_are_one_mark_whatever_their_masks(finished, tmp_pa
     rows = [row for row in tables.run_rows(suite, results) if row["exit_stages"] == "1"]
     rows[0]["macs_nonzero"], rows[1]["macs_nonzero"] = "1000", "3000"
     write_csv(tmp_path / "runs.csv", RUNS, rows)
-    figure = accuracy_vs_flops(read_runs(tmp_path / "runs.csv", "headline"))
+    figure = accuracy_vs_flops.draw(read_material(tmp_path / "runs.csv", ["headline"]))
     (mark,) = figure.axes[0].containers
     assert mark.lines[0].get_xdata() == [4000]
     assert mark.lines[0].get_ydata() == [statistics.fmean(float(r["accuracy"]) for r in rows)]

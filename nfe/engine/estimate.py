@@ -1,28 +1,97 @@
-"""What a job will need, estimated before it runs: minutes and memory.
+"""What runs will need, estimated before they run: multiply-adds, time, memory, disk.
 
-A time limit must not be missed by much, and one that is missed costs little, since the next
-attempt continues with a longer one. So the estimates are rough and on the high side.
+One estimate serves two ends. A job's time limit takes it on a modest device, so that it is on
+the high side: a limit must not be missed by much, and one that is missed costs little, since the
+next attempt continues with a longer one. ``nfe-bench plan`` takes it on named GPUs.
 """
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import torch
+import yaml
 from torch import Tensor, nn
 
 from nfe.engine import datasets
 from nfe.engine.backbones import architecture
+from nfe.engine.errors import unknown
 from nfe.engine.run import Run
 
-# Multiply-adds per second in training, and seconds per step at least: modest devices, so that the
-# estimate holds on better ones (WRN-16-4 in float32 on one 2020s CPU core: 6e10).
-_SPEED = {"cpu": 3e10, "gpu": 2e13}
-_STEP_SECONDS = {"cpu": 0.05, "gpu": 0.04}
+GPUS = Path(__file__).with_name("gpus.yaml")
 # Starting up: the interpreter and libraries of the job and of the process within, three times.
 _START_MINUTES = 4
-# Settings that say how many networks' worth of work a step is, at most.
-_MULTIPLIERS = ("members", "exits")
+# A backward pass takes as many multiply-adds for the inputs as for the weights.
+_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Device:
+    """What runs could train on.
+
+    Attributes:
+        name: what to ask for it by.
+        match: text in the device's name as PyTorch tells it.
+        peak: dense TFLOP/s of each arithmetic.
+        utilization: share of that which training reaches.
+        basis: where the utilization comes from, in one word.
+        source: where the numbers come from.
+        step_seconds: what a step of one network takes at least.
+    """
+
+    name: str
+    match: str
+    peak: Mapping[str, float]
+    utilization: Mapping[str, float]
+    basis: str
+    source: str
+    step_seconds: float = 0.02
+
+    def rated(self, precision: str) -> tuple[float, float]:
+        """Return peak, in TFLOP/s, and utilization of a run's precision."""
+        kind = precision.removesuffix("-fast")
+        return self.peak[kind], self.utilization[kind]
+
+    def speed(self, precision: str) -> float:
+        """Return multiply-adds per second in training."""
+        peak, utilization = self.rated(precision)
+        return 1e12 * peak * utilization / 2
+
+
+def _modest(name: str, macs: float, step_seconds: float) -> Device:
+    peak = dict.fromkeys(("bfloat16", "float16", "float32"), 2e-12 * macs)
+    return Device(name, "", peak, dict.fromkeys(peak, 1.0), "assumed", "", step_seconds)
+
+
+# For time limits: they hold on better devices (WRN-16-4 in float32 on one 2020s CPU core: 6e10).
+MODEST_CPU = _modest("a modest CPU core", 3e10, 0.05)
+MODEST_GPU = _modest("a modest GPU", 2e13, 0.04)
+
+
+def modest(gpus: int) -> Device:
+    """Return the device that time limits are made for."""
+    return MODEST_GPU if gpus else MODEST_CPU
+
+
+@functools.cache
+def gpus() -> dict[str, Device]:
+    """Return the GPUs in gpus.yaml, by name."""
+    read: dict[str, dict[str, Any]] = yaml.safe_load(GPUS.read_text())
+    return {name: Device(name=name, **values) for name, values in read.items()}
+
+
+def gpu(name: str) -> Device:
+    """Return the GPU called ``name``.
+
+    Raises:
+        InputError: gpus.yaml has no GPU of that name.
+    """
+    if name not in gpus():
+        raise unknown(f"GPU (of {GPUS.name})", name, gpus())
+    return gpus()[name]
 
 
 @functools.cache
@@ -30,8 +99,14 @@ def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int,
     """Return the multiply-adds of one image's convolutions, and the number of parameters."""
     counts: list[int] = []
 
-    def count(layer: nn.Conv2d, _inputs: object, output: Tensor) -> None:
+    def shape_of(layer: nn.Conv2d, x: Tensor) -> Tensor:
+        """Count what the layer would compute; its output's values do not matter."""
+        padding = cast(tuple[int, ...], layer.padding)
+        sides = zip(x.shape[2:], layer.kernel_size, layer.stride, padding, strict=True)
+        shape = [(side + 2 * pad - size) // step + 1 for side, size, step, pad in sides]
+        output = x.new_zeros(1, layer.out_channels, *shape)
         counts.append(layer.weight[0].numel() * output.numel())
+        return output
 
     with torch.no_grad():
         network = architecture(name).build(
@@ -39,8 +114,8 @@ def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int,
         )
         for layer in network.modules():
             if isinstance(layer, nn.Conv2d):
-                layer.register_forward_hook(count)
-        network.eval()(torch.empty(1, channels, resolution, resolution))
+                layer.forward = functools.partial(shape_of, layer)  # type: ignore[method-assign]
+        network.eval()(torch.zeros(1, channels, resolution, resolution))
     return sum(counts), sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -49,27 +124,30 @@ def _network(run: Run) -> tuple[int, int]:
     return _size(run.architecture, card.resolution, card.channels, card.classes)
 
 
-def _networks(run: Run) -> int:
-    return max([1, *(int(run.settings[key]) for key in _MULTIPLIERS if key in run.settings)])
-
-
 def _images(run: Run) -> int:
     card = run.card
     return card.classes * (card.images_per_class or datasets.dataset(card.name).images_per_class)
 
 
-def seconds(run: Run, gpus: int) -> float:
-    """Return a generous estimate of the seconds that a run trains on one device."""
-    device = "gpu" if gpus else "cpu"
+def training_macs(run: Run) -> float:
+    """Return the multiply-adds of a run's training; 0 where it combines others."""
+    if run.members():
+        return 0.0
+    passes = run.build_method().training_passes(architecture(run.architecture))
+    return _PASSES * passes * _network(run)[0] * _images(run) * run.epochs
+
+
+def seconds(run: Run, device: Device) -> float:
+    """Return an estimate of the seconds that a run trains on one device."""
+    macs = training_macs(run)
+    passes = macs / (_PASSES * _network(run)[0] * _images(run) * run.epochs)
     steps = run.epochs * math.ceil(_images(run) / run.recipe.batch_size)
-    macs = 3 * _network(run)[0]
-    step = max(_STEP_SECONDS[device], run.recipe.batch_size * macs / _SPEED[device])
-    return steps * step * _networks(run)
+    return max(macs / device.speed(run.precision), steps * passes * device.step_seconds)
 
 
 def minutes(runs: Sequence[Run], gpus: int) -> int:
     """Return the time limit of a job that makes ``runs`` one after the other."""
-    return _START_MINUTES + math.ceil(sum(seconds(run, gpus) for run in runs) / 60)
+    return _START_MINUTES + math.ceil(sum(seconds(run, modest(gpus)) for run in runs) / 60)
 
 
 def memory_mb(runs: Sequence[Run]) -> int:
@@ -80,4 +158,9 @@ def memory_mb(runs: Sequence[Run]) -> int:
 
 def disk_mb(runs: Sequence[Run]) -> int:
     """Return the disk space of finished runs: each one's weights, and its results."""
-    return math.ceil(sum(4e-6 * _network(run)[1] * _networks(run) + 5 for run in runs))
+    return math.ceil(sum(4e-6 * _network(run)[1] * _copies(run) + 5 for run in runs))
+
+
+def _copies(run: Run) -> int:
+    """Return how many networks' worth of weights a run stores, at most."""
+    return 0 if run.members() else max(1, int(run.settings.get("members", 1)))

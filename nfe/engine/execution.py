@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nfe.engine import checkpoint, cost, datasets, evaluation
+from nfe.engine import checkpoint, cost, datasets, evaluation, stopping
 from nfe.engine.datasets import Card, Data
 from nfe.engine.datasets.staging import stage
 from nfe.engine.environment import environment
@@ -176,10 +176,11 @@ def _train_and_write(trainer: Trainer, run: Run, place: Place, workplace: Workpl
         "heldout_logits": trainer.predict(data.heldout),
         "heldout_labels": data.heldout.labels.cpu().numpy(),
     }
-    costs = {
-        **cost.inference(trained.network, trainer.example_image()),
-        "train_macs": trained.train_macs,
-    }
+    image = trainer.example_image()
+    costs: dict[str, Any] = cost.inference(trained.network, image)
+    costs["train_macs"] = trained.train_macs
+    if exits := run.build_method().exit_macs(trained.network, image):
+        costs["exit_macs"] = exits
     checkpoint.save_weights(place.artifacts / "model.safetensors", trained.network, run.digest)
     _write(run, place, workplace, predictions, costs, trained.history, trained.seconds)
 
@@ -234,6 +235,7 @@ def _write(
     combine = run.build_method().combine
     metrics = {"status": "ok", **evaluation.test_scores(predictions, combine), **costs}
     metrics |= evaluation.heldout_scores(predictions, combine)
+    metrics |= stopping.scores(predictions, costs)
     write_npz(place.artifacts / "predictions.npz", predictions)
     per_image = evaluation.per_image(
         predictions["test_logits"], predictions["test_labels"], combine

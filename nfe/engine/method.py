@@ -105,6 +105,14 @@ class Method(ABC):
         """Return the seeds of the runs of ``member_method`` that replicate ``seed`` combines."""
         return []
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return what training on one image costs, in passes through one plain backbone.
+
+        An estimate for plans and time limits, before anything is built; by default one pass for
+        each member. What a run really takes is counted in its first step.
+        """
+        return float(getattr(self, "members", 1))
+
     @abstractmethod
     def network(self, context: Context) -> nn.Module:
         """Return the network: images (batch, channels, h, w) → logits (batch, members, classes)."""
@@ -136,6 +144,14 @@ class Method(ABC):
         each = targets if targets.dim() == 2 else targets[:, None].expand(rows, members)
         loss = F.cross_entropy(logits.reshape(-1, classes), each.reshape(-1))
         return loss, logits
+
+    def exit_macs(self, network: nn.Module, image: Tensor) -> list[int]:
+        """Return the MACs on non-zero weights of an image that stops at each member.
+
+        Empty, as by default, where members are no exits that come one after the other.
+        ``image`` is one image, (1, channels, h, w).
+        """
+        return []
 
     def parameter_groups(self, network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups; by default all parameters alike."""

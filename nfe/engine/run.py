@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -85,13 +86,13 @@ class Run:
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
         return {"engine": ENGINE, **values}
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """The SHA-256 of the identity, in hexadecimal."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """A readable folder name that ends in a short hash of the identity."""
         words = [f"{self.dataset}{self.resolution}"]

@@ -1,5 +1,6 @@
 """From a suite's configuration to its list of runs."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -14,6 +15,8 @@ from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
 from nfe.engine.method import method_class, method_names
 from nfe.engine.run import Run, from_identity, specify
+
+Entry = Mapping[str, Any]
 
 SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "suite.schema.yaml"
 
@@ -33,6 +36,8 @@ _RUN_KEYS = (
     "audit",
     "recipe",
 )
+# Keys of an entry that say which combinations it has besides, and which it lacks.
+_GRID_KEYS = ("include", "exclude")
 # Runs that are only there because another run combines them.
 MEMBERS = "members"
 
@@ -195,16 +200,17 @@ def _groups(config: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
 
 def _group_runs(
     group: str,
-    entries: list[Mapping[str, Any]],
-    defaults: Mapping[str, Any],
+    entries: list[Entry],
+    defaults: Entry,
     tuned: Mapping[str, Mapping[str, Any]],
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"group {group!r}, entry {number}"
         try:
-            choices = _product({**defaults, **entry})
-            expanded = [run for choice in choices for run in _seeds(choice, tuned)]
+            expanded = [
+                run for choice in _choices(entry, defaults) for run in _seeds(choice, tuned)
+            ]
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         for run in expanded:
@@ -214,13 +220,43 @@ def _group_runs(
     return list(runs.values())
 
 
-def _product(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _choices(entry: Entry, defaults: Entry) -> list[dict[str, Any]]:
+    """Return an entry's combinations: its product, then its includes', less the excluded ones.
+
+    An include is the entry with some keys changed, and expands likewise.
+    """
+    base = {k: v for k, v in {**defaults, **entry}.items() if k not in _GRID_KEYS}
+    grids = [base, *({**base, **changes} for changes in entry.get("include", ()))]
+    choices = [choice for grid in grids for choice in _product(grid)]
+    for exclude in entry.get("exclude", ()):
+        kept = [choice for choice in choices if not _matches(choice, exclude)]
+        if len(kept) == len(choices):
+            raise InputError(f"exclude {_words(exclude)} matches nothing")
+        choices = kept
+    if not choices:
+        raise InputError("expands to nothing: every combination is excluded")
+    return choices
+
+
+def _matches(choice: Entry, exclude: Entry) -> bool:
+    """Return whether a combination has, for each key of an exclude, one of its values."""
+    for key, wanted in exclude.items():
+        values = wanted if isinstance(wanted, list) else [wanted]
+        if key not in choice or choice[key] not in values:
+            return False
+    return True
+
+
+def _words(entry: Entry) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in entry.items())
+
+
+def _product(entry: Entry) -> Iterator[dict[str, Any]]:
     """Yield every combination of the listed values; a recipe's fields may be lists too."""
     recipe = {("recipe", key): value for key, value in entry.get("recipe", {}).items()}
     flat = {(key,): value for key, value in entry.items() if key != "recipe"} | recipe
     for path, value in flat.items():
-        if value == []:
-            raise InputError(f"{' '.join(path)} is []: allowed: one value or more")
+        _check_values(" ".join(path), value)
     axes = [value if isinstance(value, list) else [value] for value in flat.values()]
     for values in itertools.product(*axes):
         choice: dict[str, Any] = {"recipe": {}}
@@ -230,7 +266,14 @@ def _product(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield choice
 
 
-def _seeds(choice: Mapping[str, Any], tuned: Mapping[str, Mapping[str, Any]]) -> Iterator[Run]:
+def _check_values(name: str, value: Any) -> None:
+    if value == []:
+        raise InputError(f"{name} is []: allowed: one value or more")
+    if isinstance(value, list) and (twice := [v for v in value if value.count(v) > 1]):
+        raise InputError(f"{name} lists {twice[0]!r} twice")
+
+
+def _seeds(choice: Entry, tuned: Mapping[str, Mapping[str, Any]]) -> Iterator[Run]:
     known = {key: choice[key] for key in _RUN_KEYS if key in choice}
     settings = {key: value for key, value in choice.items() if key not in _RUN_KEYS}
     seeds = known.pop("seeds")
@@ -240,8 +283,21 @@ def _seeds(choice: Mapping[str, Any], tuned: Mapping[str, Mapping[str, Any]]) ->
     if known.get("protocol", "equal") == "equal":
         recipe = {**tuned.get(learner, {}), **recipe}
     known["recipe"] = recipe
-    for seed in range(seeds):
-        yield specify(architecture_name=name, settings=settings, seed=seed, **known)
+    first = specify(architecture_name=name, settings=settings, seed=0, **known)
+    _check_kept(settings, first)
+    # A seed changes nothing else, and specifying a run takes time in suites of a thousand.
+    yield from (dataclasses.replace(first, seed=seed) for seed in range(seeds))
+
+
+def _check_kept(settings: Entry, run: Run) -> None:
+    """Check that the settings as given are the run's: none is overruled by another one."""
+    given = method_class(run.method).from_settings(settings).settings()
+    for key in settings:
+        if given[key] not in (None, run.settings[key]):
+            raise InputError(
+                f"{key} is {settings[key]!r}, which the other settings make "
+                f"{run.settings[key]!r}: contradictory: {_words(settings)}"
+            )
 
 
 def load_plan(path: Path) -> Suite:

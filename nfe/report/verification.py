@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from nfe.engine import cost, evaluation, shifts, trained
+from nfe.engine import cost, evaluation, shifts, stopping, trained
 from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Data
 from nfe.engine.errors import CollapseError, InputError
@@ -176,6 +176,7 @@ class _Verification:
         predictions, combine = read_npz(artifacts / "predictions.npz"), run.build_method().combine
         right = evaluation.test_scores(predictions, combine)
         right |= evaluation.heldout_scores(predictions, combine)
+        right |= stopping.scores(predictions, metrics)
         yield from _metrics(folder, metrics, right, METRIC_TOLERANCE)
         if (clean := folder / shifts.CLEAN).exists():
             right = shifts.clean(predictions, combine)

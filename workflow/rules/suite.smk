@@ -51,12 +51,14 @@ DATA_ROOT = (
 
 def demand(runs):
     """Return the resources of a job that makes some runs; they grow with each attempt."""
+    # Estimated here, not in each job: the networks built for it are gone before the graph is there.
+    minutes, megabytes = estimate.minutes(runs, GPUS), estimate.memory_mb(runs)
 
     def runtime(wildcards, attempt):
-        return min(estimate.minutes(runs, GPUS) * attempt, SITE.max_minutes)
+        return min(minutes * attempt, SITE.max_minutes)
 
     def mem_mb(wildcards, attempt):
-        return estimate.memory_mb(runs) * attempt
+        return megabytes * attempt
 
     gpu = {"gpu": GPUS} if GPUS else {}
     model = {"gpu_model": SITE.gpu_model} if GPUS and SITE.gpu_model else {}

@@ -1,0 +1,97 @@
+"""Accuracy against what an ensemble prediction costs: FLOPs in two counts, and time."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nfe.report.figures import style
+from nfe.report.figures.material import SETTING, Material, points
+
+# Column, factor, label.
+_COSTS = (
+    ("macs_nonzero", 2, "inference FLOPs per image,\nnon-zero weights"),
+    ("macs_dense", 2, "inference FLOPs per image,\nas executed on dense kernels"),
+    ("latency_ms", 1, "latency of one image [ms]"),
+)
+
+
+def draw(material: Material) -> Figure:
+    """Draw one mark a setting, and the Pareto front of the means, for each kind of cost."""
+    panels = material.panels()
+    figure, axes = style.grid(len(panels), len(_COSTS))
+    for row, (title, part) in zip(axes, panels, strict=True):
+        for ax, (column, factor, label) in zip(row, _COSTS, strict=True):
+            style.title(ax, title)
+            rows, where = _one_device(part.good) if column == "latency_ms" else (part.good, "")
+            _panel(figure, ax, rows, column, factor)
+            ax.set_xlabel(label + where)
+            ax.set_ylabel("test accuracy [%]")
+    style.legend(figure, [ax for row in axes for ax in row], style.note(material))
+    return figure
+
+
+def _one_device(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the rows measured on the most frequent device: times of two do not compare."""
+    devices = rows["latency_device"].dropna()
+    if devices.empty:
+        return rows.iloc[:0], ""
+    device = devices.mode().iloc[0]
+    others = len(set(devices)) - 1
+    told = f" ({others} more not shown)" if others else ""
+    return rows[rows["latency_device"] == device], f"\non {device}{told}"
+
+
+def _panel(figure: Figure, ax: Axes, rows: pd.DataFrame, column: str, factor: float) -> None:
+    # Pruned by data or at random, each seed of a setting has other non-zero MACs.
+    found = points(rows, SETTING, "accuracy", column)
+    if found.empty:
+        style.nothing(ax, "latency was not measured" if column == "latency_ms" else "no run")
+        return
+    found["cost"] = factor * found[column]
+    style.log_axis(ax, found["cost"].min(), found["cost"].max(), column != "latency_ms")
+    _front(ax, found)
+    _series(ax, found)
+    for point, shift in zip(found.itertuples(), style.side_by_side(found["cost"]), strict=True):
+        ax.errorbar(
+            point.cost,
+            point.accuracy,
+            yerr=point.accuracy_spread,
+            capsize=2,
+            markersize=6,
+            linestyle="none",
+            label=style.name(point.method, point.members),
+            transform=style.shifted(figure, ax.transData, shift),
+            **style.member_style(point.method, point.members),
+        )
+    style.fit_y(ax, found["accuracy"], found["accuracy_spread"])
+
+
+def _front(ax: Axes, found: pd.DataFrame) -> None:
+    """Draw the Pareto front: nothing that costs as little is more accurate."""
+    ordered = found.sort_values(["cost", "accuracy"], ascending=[True, False])
+    best = ordered[ordered["accuracy"] > ordered["accuracy"].cummax().shift(fill_value=-np.inf)]
+    cost = [*best["cost"], ax.get_xlim()[1]]
+    accuracy = [*best["accuracy"], best["accuracy"].iloc[-1]]
+    ax.step(
+        cost,
+        accuracy,
+        where="post",
+        color="0.55",
+        linewidth=1,
+        zorder=0,
+        label="Pareto front",
+    )
+
+
+def _series(ax: Axes, found: pd.DataFrame) -> None:
+    """Connect the sparsities of one method and number of members."""
+    for (method, _), line in found.groupby(["method", "members"], sort=False):
+        ordered = line.sort_values("cost")
+        ax.plot(
+            ordered["cost"],
+            ordered["accuracy"],
+            color=style.style(style.METHODS, method)["color"],
+            linewidth=0.8,
+            linestyle=":",
+        )

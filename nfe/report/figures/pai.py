@@ -1,0 +1,95 @@
+"""Methods of pruning at initialization, at equal sparsity and at equal multiply-adds."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nfe.report.figures import style
+from nfe.report.figures.material import Material, points, spread
+
+
+def draw(material: Material) -> Figure:
+    """Draw one line a pruning method, against sparsity and against non-zero FLOPs."""
+    panels = material.panels()
+    figure, axes = style.grid(len(panels), 2)
+    for (left, right), (title, part) in zip(axes, panels, strict=True):
+        for ax in (left, right):
+            style.title(ax, title)
+            ax.set_ylabel("test accuracy of the ensemble [%]")
+        rows = part.rows.assign(flops=2 * part.rows["macs_nonzero"])
+        _sparsity(figure, left, rows)
+        _flops(right, rows)
+    style.legend(figure, [ax for row in axes for ax in row], style.note(material))
+    return figure
+
+
+def _sparsity(figure: Figure, ax: Axes, rows: pd.DataFrame) -> None:
+    _dense(ax, rows)
+    _lines(ax, rows, "sparsity")
+    _mark_lost(figure, ax, rows)
+    # Evenly spaced in the logarithm of what is left, so that high sparsities lie apart.
+    forward, back = lambda s: -np.log10(1 - s), lambda t: 1 - 10.0**-t
+    ax.set_xscale("function", functions=(forward, back))
+    values = sorted(rows.loc[rows["pruning"] != "none", "sparsity"].unique())
+    if values:
+        ends = forward(np.array([values[0], values[-1]])) + np.array([-0.1, 0.1])
+        ax.set_xlim(*(back(end) for end in ends))
+    ax.set_xticks(values, [f"{value:g}" for value in values])
+    ax.set_xlabel("sparsity of the convolutions\n(spaced by the share that is left, logarithmic)")
+
+
+def _flops(ax: Axes, rows: pd.DataFrame) -> None:
+    good = rows[rows["status"] == "ok"]
+    _dense(ax, rows)
+    _lines(ax, rows, "flops")
+    if not good.empty:
+        style.log_axis(ax, good["flops"].min(), good["flops"].max())
+    ax.set_xlabel("inference FLOPs per image, non-zero weights")
+
+
+def _dense(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the network without pruning as a line with its band."""
+    dense = rows.loc[(rows["pruning"] == "none") & (rows["status"] == "ok"), "accuracy"]
+    if dense.empty:
+        return
+    middle, half = dense.mean(), np.nan_to_num(spread(dense))
+    ax.axhline(middle, color="0.4", linestyle="--", label="no pruning")
+    ax.axhspan(middle - half, middle + half, color="0.4", alpha=0.15, linewidth=0)
+
+
+def _lines(ax: Axes, rows: pd.DataFrame, column: str) -> None:
+    good = rows[rows["status"] == "ok"]
+    found = points(good, ["pruning", "sparsity"], "accuracy", "flops")
+    for pruning in style.PRUNERS:
+        line = found[found["pruning"] == pruning].sort_values("sparsity")
+        if line.empty:
+            continue
+        ax.errorbar(
+            line[column],
+            line["accuracy"],
+            yerr=line["accuracy_spread"],
+            capsize=2,
+            markersize=5,
+            linewidth=1.2,
+            elinewidth=0.8,
+            label=pruning,
+            **style.style(style.PRUNERS, pruning),
+        )
+
+
+def _mark_lost(figure: Figure, ax: Axes, rows: pd.DataFrame) -> None:
+    """Show collapsed and failed runs on the lower edge instead of dropping them."""
+    for status, mark in (("collapsed", "x"), ("failed", "+")):
+        for pruning, lost in rows[rows["status"] == status].groupby("pruning"):
+            place = style.PRUNERS.index(str(pruning)) if pruning in style.PRUNERS else 0
+            ax.plot(
+                lost["sparsity"],
+                [0.03] * len(lost),
+                transform=style.shifted(figure, ax.get_xaxis_transform(), 5 * place - 12),
+                linestyle="none",
+                marker=mark,
+                markersize=6,
+                color=style.style(style.PRUNERS, str(pruning))["color"],
+                label=f"{pruning}: {len(lost)} {status}",
+            )
