@@ -193,7 +193,7 @@ def plan(arguments: argparse.Namespace) -> int:
     for planned in suite.runs:
         print(f"{planned.run.name}  [{', '.join(planned.groups)}]")
     trained = sum(len(chunk) for chunk in suite.chunks())
-    epochs = sum(r.epochs for chunk in suite.chunks() for r in chunk)
+    epochs = sum(r.epochs * r.build_method().trainings() for chunk in suite.chunks() for r in chunk)
     print(
         f"{len(suite.runs)} runs: {trained} train ({epochs} epochs, in {len(suite.chunks())} "
         f"processes), {len(suite.combined())} combine others"

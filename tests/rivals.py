@@ -17,6 +17,7 @@ RIVALS = [
     "treenet",
     "packed_ensemble",
     "mc_dropout",
+    "snapshot",
 ]
 
 

@@ -31,6 +31,7 @@ from nfe.engine.evaluation import Combine, combined_log_probabilities
 from nfe.engine.layers import replace_layers
 from nfe.engine.method import method_class
 from nfe.engine.recipe import Recipe
+from nfe.engine.sequence import Sequence
 from nfe.engine.training import make_optimizer
 
 TIGHT = {"atol": 1e-5, "rtol": 1e-5}
@@ -49,7 +50,8 @@ def test_a_step_and_a_prediction(name: str, backbone: str) -> None:
     loss, logits = chosen.loss(made.train(), inputs, targets)
     loss.backward()
     assert logits.shape[0] == len(targets)
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
+    trained = made.members[made.active] if isinstance(made, Sequence) else made
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained.parameters())
     made.eval()
     members = chosen.settings().get("members") or {"wrn-10-1": 3, "resnet18": 4}[backbone]
     if name == "sembg":

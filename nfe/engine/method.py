@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from nfe.engine.backbones import Architecture, Backbone, Structure
 from nfe.engine.errors import unknown
+from nfe.engine.moment import Moment
+from nfe.engine.optimizer import SGD
 from nfe.engine.recipe import Recipe
 from nfe.engine.settings import parse
 
@@ -105,6 +107,10 @@ class Method(ABC):
         """Return the seeds of the runs of ``member_method`` that replicate ``seed`` combines."""
         return []
 
+    def trainings(self) -> int:
+        """Return how many times a run of this method takes its epochs, one after the other."""
+        return 1
+
     @abstractmethod
     def network(self, context: Context) -> nn.Module:
         """Return the network: images (batch, channels, h, w) → logits (batch, members, classes)."""
@@ -140,6 +146,29 @@ class Method(ABC):
     def parameter_groups(self, network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups; by default all parameters alike."""
         return [{"params": list(network.parameters())}]
+
+    def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
+        """Return the learning rate of a step; by default the recipe's."""
+        return recipe.learning_rate(
+            moment.step // moment.per_epoch, moment.steps / moment.per_epoch
+        )
+
+    def before_step(self, network: nn.Module, moment: Moment) -> None:
+        """Make the network ready for a step, from ``moment`` alone.
+
+        Also called when a run continues, for the last step that was taken, so that what is
+        set here need not be saved.
+        """
+        return
+
+    def after_step(self, network: nn.Module, optimizer: SGD, moment: Moment) -> None:
+        """Change the network or the optimizer's state after a step, without autograd.
+
+        The step's gradients are still there. Changes must be functions of them, of what is
+        saved with the network and the optimizer, and of ``moment``, or a run that continues
+        would end differently.
+        """
+        return
 
 
 class Members(nn.Module):
