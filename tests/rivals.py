@@ -18,6 +18,7 @@ RIVALS = [
     "packed_ensemble",
     "mc_dropout",
     "snapshot",
+    "mixmo",
 ]
 
 

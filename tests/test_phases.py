@@ -23,6 +23,7 @@ from nfe.engine.training import Trained, Trainer
 # Methods of several phases, or with state beside the weights, and settings for a run of 12 steps.
 PHASED: dict[str, dict[str, Any]] = {
     "snapshot": {},
+    "mixmo": {},
 }
 
 
