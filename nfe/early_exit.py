@@ -6,6 +6,7 @@ class probability. Below the threshold the image goes on; the last exit always a
 
 import copy
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,11 +16,29 @@ from torch import Tensor
 from nfe.engine.cost import MacCounter
 from nfe.engine.errors import InputError
 from nfe.engine.evaluation import Array
-from nfe.network import FissionNetwork
+
+
+class Exiting(Protocol):
+    """A network whose exits leave a trunk one after another; see ``nfe.network.FissionNetwork``."""
+
+    stem: Any
+    exits: int
+
+    def leaves(self, path: int) -> int:
+        """Return after which stage an exit's path leaves the trunk."""
+
+    def along(self, path: int, features: Tensor, start: int, stop: int) -> Tensor:
+        """Take features through stages ``start`` + 1 to ``stop`` of one path."""
+
+    def branch(self, path: int, trunk: Tensor) -> Tensor:
+        """Map what the trunk has where ``path`` leaves it to the exit's logits."""
+
+    def eval(self) -> Any:
+        """Switch to evaluation mode."""
 
 
 @torch.no_grad()
-def predict(network: FissionNetwork, x: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def predict(network: Exiting, x: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """Predict with early exit; later paths are computed for undecided images only.
 
     Args:
@@ -51,7 +70,7 @@ def predict(network: FissionNetwork, x: Tensor, threshold: float) -> tuple[Tenso
 
 
 @torch.no_grad()
-def exit_macs(network: FissionNetwork, image: Tensor) -> list[int]:
+def exit_macs(network: Exiting, image: Tensor) -> list[int]:
     """Return the MACs on non-zero weights that an image costs that stops at each exit.
 
     Args:

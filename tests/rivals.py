@@ -19,6 +19,10 @@ RIVALS = [
     "mc_dropout",
     "snapshot",
     "mixmo",
+    "dst",
+    "edst",
+    "prune_and_tune",
+    "local_critic",
 ]
 
 

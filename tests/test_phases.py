@@ -24,6 +24,10 @@ from nfe.engine.training import Trained, Trainer
 PHASED: dict[str, dict[str, Any]] = {
     "snapshot": {},
     "mixmo": {},
+    "dst": {"members": 2, "interval": 2},
+    "edst": {"interval": 2},
+    "prune_and_tune": {},
+    "local_critic": {},
 }
 
 

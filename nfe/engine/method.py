@@ -144,7 +144,11 @@ class Method(ABC):
         return loss, logits
 
     def parameter_groups(self, network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups; by default all parameters alike."""
+        """Return the optimizer's parameter groups; by default all parameters alike.
+
+        A group may have its own ``weight_decay``, an ``lr_factor`` of the learning rate or a
+        ``fixed_lr`` in its place, and ``algorithm`` ``"adam"`` in place of SGD.
+        """
         return [{"params": list(network.parameters())}]
 
     def learning_rate(self, recipe: Recipe, moment: Moment) -> float:

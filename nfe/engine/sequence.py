@@ -32,9 +32,11 @@ class Sequence(nn.Module):
     def hand_over(self, optimizer: SGD) -> None:
         """Let the next member go on where the active one stands, which stays as it is.
 
-        The next one gets its weights and its state in the optimizer.
+        The next one gets its weights, gradients and state in the optimizer.
         """
         done, following = self.members[self.active], self.members[self.active + 1]
         following.load_state_dict(done.state_dict())
         for old, new in zip(done.parameters(), following.parameters(), strict=True):
-            optimizer.state[new] = optimizer.state.pop(old, {})
+            new.grad, old.grad = old.grad, None
+            if old in optimizer.state:
+                optimizer.state[new] = optimizer.state.pop(old)

@@ -223,7 +223,7 @@ class Trainer:
         self.method.before_step(self.network, moment)
         rate = self._rate(moment)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_factor", 1.0)
+            group["lr"] = group.get("fixed_lr", rate * group.get("lr_factor", 1.0))
         # Dropout and the like draw from the global stream, which is set anew at every step.
         torch.manual_seed(derive(run.seed, "step", progress.step))
         draws = generator(images.device, run.seed, "method", progress.step)
