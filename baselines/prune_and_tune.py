@@ -86,11 +86,11 @@ class Family(Sequence):
 
 
 def _parametrization(layer: nn.Module) -> nn.Module:
-    return cast(nn.Module, cast(nn.ModuleDict, layer.parametrizations)["weight"])
+    return cast(nn.ModuleDict, layer.parametrizations)["weight"]
 
 
 def _mask(layer: nn.Module) -> Tensor:
-    return cast(Tensor, cast(Mask, cast(nn.ModuleList, _parametrization(layer))[0]).mask)
+    return cast(Mask, cast(nn.ModuleList, _parametrization(layer))[0]).mask
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class PruneAndTune(Method):
 
     def network(self, context: Context) -> nn.Module:
         """Return M masked children; the parent is trained in the first one's place."""
-        children = []
+        children: list[nn.Module] = []
         for number in range(self.members):
             child = context.backbone()
             for name, layer in prunable(child).items():
