@@ -102,10 +102,6 @@ class McDropout(Method):
         check_number("rate", self.rate, above=0, below=1)
         return self
 
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return 1: the members are draws in inference."""
-        return 1.0
-
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with dropout."""
         return Sampled(context.backbone(), self.rate, self.members, context.seed)

@@ -6,16 +6,35 @@ threshold gives on stored logits: ``nfe.engine.stopping``.
 """
 
 import copy
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from nfe.engine.cost import MacCounter
-from nfe.network import FissionNetwork
+
+
+class Exiting(Protocol):
+    """A network whose exits leave a trunk one after another; see ``nfe.network.FissionNetwork``."""
+
+    stem: Any
+    exits: int
+
+    def leaves(self, path: int) -> int:
+        """Return after which stage an exit's path leaves the trunk."""
+
+    def along(self, path: int, features: Tensor, start: int, stop: int) -> Tensor:
+        """Take features through stages ``start`` + 1 to ``stop`` of one path."""
+
+    def branch(self, path: int, trunk: Tensor) -> Tensor:
+        """Map what the trunk has where ``path`` leaves it to the exit's logits."""
+
+    def eval(self) -> Any:
+        """Switch to evaluation mode."""
 
 
 @torch.no_grad()
-def predict(network: FissionNetwork, x: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def predict(network: Exiting, x: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """Predict with early exit; later paths are computed for undecided images only.
 
     Args:
@@ -47,7 +66,7 @@ def predict(network: FissionNetwork, x: Tensor, threshold: float) -> tuple[Tenso
 
 
 @torch.no_grad()
-def exit_macs(network: FissionNetwork, image: Tensor) -> list[int]:
+def exit_macs(network: Exiting, image: Tensor) -> list[int]:
     """Return the MACs on non-zero weights that an image costs that stops at each exit.
 
     Args:

@@ -159,7 +159,7 @@ def lines(suite: Suite, found: Sequence[Cost]) -> Iterator[str]:
         if cost.device.source and not cost.finished
     )
     yield f"longest chain: {found[0].longest}"
-    epochs = sum(run.epochs for run in runs)
+    epochs = sum(run.epochs * run.build_method().trainings() for run in runs)
     yield (
         f"{len(suite.runs)} runs: {len(runs)} train ({epochs} epochs, in {len(suite.chunks())} "
         f"processes), {len(suite.combined())} combine others"

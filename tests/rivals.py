@@ -17,6 +17,12 @@ RIVALS = [
     "treenet",
     "packed_ensemble",
     "mc_dropout",
+    "snapshot",
+    "mixmo",
+    "dst",
+    "edst",
+    "prune_and_tune",
+    "local_critic",
 ]
 
 

@@ -53,7 +53,10 @@ def test_settings_are_the_methods_fields(name: str) -> None:
 
 
 def costs(method: Method, backbone: str) -> dict[str, float]:
-    """Measured MACs for one image: inference executed and non-zero, and one training step."""
+    """Measured MACs for one image: inference executed and non-zero, and training on it once.
+
+    Methods that take a run's epochs several times over train on it that often.
+    """
     torch.manual_seed(0)
     network: nn.Module = method.network(context(backbone, classes=100, resolution=32))
     image = torch.randn(1, 3, 32, 32)
@@ -61,7 +64,8 @@ def costs(method: Method, backbone: str) -> dict[str, float]:
     inputs, targets = method.training_batch(image, torch.tensor([0]), torch.Generator())
     with MacCounter() as counter:
         method.loss(network.train(), inputs, targets)[0].backward()
-    return dict(zip(COLUMNS, (executed, nonzero, counter.executed), strict=True))
+    trained = method.trainings() * counter.executed
+    return dict(zip(COLUMNS, (executed, nonzero, trained), strict=True))
 
 
 @cache

@@ -30,6 +30,9 @@ def rates(method: str, epochs: int) -> list[float]:
         ("beed", 200, (75, 130, 180), 0.1, 0.1, 0),
         ("packed_ensemble", 200, (60, 120, 160), 0.2, 0.1, 0),
         ("mc_dropout", 200, (60, 120, 160), 0.2, 0.05, 1),
+        ("dst", 250, (125, 187), 0.1, 0.1, 0),
+        ("local_critic", 205, (103, 154), 0.1, 0.1, 0),
+        ("mixmo", 300, (101, 201, 226), 0.1, 0.0125, 1),
     ],
 )
 def test_published_steps(
@@ -49,7 +52,9 @@ def test_published_optimizers() -> None:
             {k: v for k, v in method_class(method).published.items() if k != "epochs"}
         )
 
-    assert {published(m).weight_decay for m in ("mimo", "batch_ensemble", "mc_dropout")} == {6e-4}
+    assert {
+        published(m).weight_decay for m in ("mimo", "batch_ensemble", "mc_dropout", "mixmo")
+    } == {6e-4}
     assert {published(m).weight_decay for m in ("beed", "sembg", "packed_ensemble")} == {5e-4}
     assert not published("beed").nesterov
     assert not published("exit_ensemble_distillation").nesterov

@@ -31,6 +31,7 @@ from nfe.engine.evaluation import Combine, combined_log_probabilities
 from nfe.engine.layers import replace_layers
 from nfe.engine.method import method_class
 from nfe.engine.recipe import Recipe
+from nfe.engine.sequence import Sequence
 from nfe.engine.training import make_optimizer
 
 TIGHT = {"atol": 1e-5, "rtol": 1e-5}
@@ -49,11 +50,11 @@ def test_a_step_and_a_prediction(name: str, backbone: str) -> None:
     loss, logits = chosen.loss(made.train(), inputs, targets)
     loss.backward()
     assert logits.shape[0] == len(targets)
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
+    trained = made.members[made.active] if isinstance(made, Sequence) else made
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in trained.parameters())
     made.eval()
     members = chosen.settings().get("members") or {"wrn-10-1": 3, "resnet18": 4}[backbone]
-    if name == "sembg":
-        members = 3
+    members = {"sembg": 3, "mixmo": 2}.get(name, members)
     assert made(images).shape == (6, members, 5)
     # A prediction depends neither on the batch around it nor on the moment.
     torch.testing.assert_close(made(images)[2:3], made(images[2:3]), atol=1e-4, rtol=1e-4)
@@ -514,6 +515,22 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("sembg", {"temperature": 0}, "temperature is 0.0: allowed: numbers above 0"),
         ("exit_ensemble_distillation", {"output": "kll"}, "unknown output 'kll'.*'kl'"),
         ("beed", {"balance": 1.5}, "balance is 1.5: allowed: above 0 up to 1.414"),
+        ("snapshot", {"members": 0}, "members is 0: allowed: whole numbers from 1"),
+        ("mixmo", {"repetition": 0}, "repetition is 0: allowed: whole numbers from 1"),
+        ("mixmo", {"patch": -0.1}, r"patch is -0.1: allowed: \[0, 1\]"),
+        ("mixmo", {"alpha": 0}, "alpha is 0.0: allowed: numbers above 0"),
+        ("mixmo", {"root": "x"}, "root is 'x': allowed: a number"),
+        ("mixmo", {"members": 3}, "unknown setting of the method 'members'"),
+        ("dst", {"members": 1.5}, "members is 1.5: allowed: a whole number"),
+        ("dst", {"sparsity": 1}, "sparsity is 1.0: allowed: numbers above 0 and below 1"),
+        ("dst", {"drop": 0}, "drop is 0.0: allowed: numbers above 0 and below 1"),
+        ("dst", {"interval": 0}, "interval is 0.0: allowed: numbers above 0"),
+        ("edst", {"exploration": 1}, "exploration is 1.0: allowed: numbers above 0 and below"),
+        ("edst", {"escape": 0}, "escape is 0.0: allowed: numbers above 0 and below 1"),
+        ("prune_and_tune", {"members": -1}, "members is -1: allowed: whole numbers from 1"),
+        ("prune_and_tune", {"parent": 0}, "parent is 0.0: allowed: numbers above 0 and below"),
+        ("local_critic", {"width": 0}, "width is 0: allowed: whole numbers from 1"),
+        ("local_critic", {"critic_lr": 0}, "critic_lr is 0.0: allowed: numbers above 0"),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings_: dict[str, Any], message: str) -> None:
@@ -526,7 +543,9 @@ def test_groups_larger_than_the_channels_are_refused() -> None:
         network("sembg", groups="1/7/5")
 
 
-@pytest.mark.parametrize("name", ["exit_ensemble_distillation", "beed", "sembg", "treenet"])
+@pytest.mark.parametrize(
+    "name", ["exit_ensemble_distillation", "beed", "sembg", "treenet", "local_critic"]
+)
 def test_a_network_without_stages_has_no_exits(name: str) -> None:
     flat = Architecture("flat", 0, architecture("wrn-10-1").factory)
     with pytest.raises(InputError, match="'flat' has 0 stages: allowed: architectures with at"):

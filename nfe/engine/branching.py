@@ -75,7 +75,7 @@ class Exits(nn.Module):
             classes: number of classes.
         """
         super().__init__()
-        shapes = _stage_shapes(backbone, image)
+        shapes = stage_shapes(backbone, image)
         widths = [shape[1] for shape in shapes]
         strides = [max(1, round(a[-1] / b[-1])) for a, b in pairwise(shapes)]
         self.stem, self.stages = backbone.stem, backbone.stages
@@ -112,7 +112,7 @@ def _head(width: int, classes: int) -> nn.Sequential:
 
 
 @torch.no_grad()
-def _stage_shapes(backbone: Backbone, image: Tensor) -> list[torch.Size]:
+def stage_shapes(backbone: Backbone, image: Tensor) -> list[torch.Size]:
     """Return the shape of every stage's output for one image."""
     was_training = backbone.training
     backbone.eval()

@@ -133,16 +133,21 @@ def training_macs(run: Run) -> float:
     """Return the multiply-adds of a run's training; 0 where it combines others."""
     if run.members():
         return 0.0
-    passes = run.build_method().training_passes(architecture(run.architecture))
-    return _PASSES * passes * _network(run)[0] * _images(run) * run.epochs
+    return _PASSES * _passes(run) * _network(run)[0] * _images(run) * run.epochs
+
+
+def _passes(run: Run) -> float:
+    """Return how many times a plain backbone would see each image of an epoch."""
+    method = run.build_method()
+    return method.training_passes(architecture(run.architecture)) * method.trainings()
 
 
 def seconds(run: Run, device: Device) -> float:
     """Return an estimate of the seconds that a run trains on one device."""
-    macs = training_macs(run)
-    passes = macs / (_PASSES * _network(run)[0] * _images(run) * run.epochs)
-    steps = run.epochs * math.ceil(_images(run) / run.recipe.batch_size)
-    return max(macs / device.speed(run.precision), steps * passes * device.step_seconds)
+    if run.members():
+        return 0.0
+    steps = run.epochs * math.ceil(_images(run) / run.recipe.batch_size) * _passes(run)
+    return max(training_macs(run) / device.speed(run.precision), steps * device.step_seconds)
 
 
 def minutes(runs: Sequence[Run], gpus: int) -> int:

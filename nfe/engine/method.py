@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from nfe.engine.backbones import Architecture, Backbone, Structure
 from nfe.engine.errors import unknown
+from nfe.engine.moment import Moment
+from nfe.engine.optimizer import SGD
 from nfe.engine.recipe import Recipe
 from nfe.engine.settings import parse
 
@@ -106,12 +108,16 @@ class Method(ABC):
         return []
 
     def training_passes(self, architecture: Architecture) -> float:
-        """Return what training on one image costs, in passes through one plain backbone.
+        """Return what an image of one epoch costs, in passes through one plain backbone.
 
-        An estimate for plans and time limits, before anything is built; by default one pass for
-        each member. What a run really takes is counted in its first step.
+        An estimate for plans and time limits, before anything is built; by default one. What a
+        run really takes is counted in its first step.
         """
-        return float(getattr(self, "members", 1))
+        return 1.0
+
+    def trainings(self) -> int:
+        """Return how many times a run of this method takes its epochs, one after the other."""
+        return 1
 
     @abstractmethod
     def network(self, context: Context) -> nn.Module:
@@ -154,8 +160,35 @@ class Method(ABC):
         return []
 
     def parameter_groups(self, network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-        """Return the optimizer's parameter groups; by default all parameters alike."""
+        """Return the optimizer's parameter groups; by default all parameters alike.
+
+        A group may have its own ``weight_decay``, an ``lr_factor`` of the learning rate or a
+        ``fixed_lr`` in its place, and ``algorithm`` ``"adam"`` in place of SGD.
+        """
         return [{"params": list(network.parameters())}]
+
+    def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
+        """Return the learning rate of a step; by default the recipe's."""
+        return recipe.learning_rate(
+            moment.step // moment.per_epoch, moment.steps / moment.per_epoch
+        )
+
+    def before_step(self, network: nn.Module, moment: Moment) -> None:
+        """Make the network ready for a step, from ``moment`` alone.
+
+        Also called when a run continues, for the last step that was taken, so that what is
+        set here need not be saved.
+        """
+        return
+
+    def after_step(self, network: nn.Module, optimizer: SGD, moment: Moment) -> None:
+        """Change the network or the optimizer's state after a step, without autograd.
+
+        The step's gradients are still there. Changes must be functions of them, of what is
+        saved with the network and the optimizer, and of ``moment``, or a run that continues
+        would end differently.
+        """
+        return
 
 
 class Members(nn.Module):

@@ -1,11 +1,15 @@
-"""Stochastic gradient descent, in one call for all parameters."""
+"""Stochastic gradient descent, in one call for all parameters; Adam for those that ask for it."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+
+# Adam's decay rates and the term in its denominator (Kingma & Ba, ICLR 2015).
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
 
 
 class SGD:
@@ -16,8 +20,10 @@ class SGD:
 
     Attributes:
         param_groups: dictionaries with ``params``, ``lr``, ``momentum``, ``nesterov``,
-            ``weight_decay`` and whatever else was given.
-        state: each parameter's ``momentum_buffer``, once it has had a gradient.
+            ``weight_decay`` and whatever else was given. A group with ``algorithm`` ``"adam"``
+            takes Adam's steps with its ``lr``, without decay.
+        state: each parameter's ``momentum_buffer`` (Adam: ``exp_avg``, ``exp_avg_sq`` and
+            ``step``), once it has had a gradient.
     """
 
     def __init__(
@@ -49,7 +55,10 @@ class SGD:
         """Update the parameters that have a gradient."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
-            if parameters:
+            if group.get("algorithm") == "adam":
+                for parameter in parameters:
+                    adam_step(parameter, self.state[parameter], group["lr"])
+            elif parameters:
                 self._update(parameters, group)
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
@@ -71,3 +80,24 @@ class SGD:
             maximize=False,
             is_first_step=not begun,
         )
+
+
+def adam_step(parameter: Tensor, state: dict[str, Tensor], lr: float) -> None:
+    """Take one step of Adam as ``torch.optim.Adam(foreach=False)`` does, bit for bit.
+
+    Args:
+        parameter: with a gradient.
+        state: what the parameter's last step left, empty before the first.
+        lr: learning rate.
+    """
+    if not state:
+        state["step"] = torch.tensor(0.0)
+        state["exp_avg"] = torch.zeros_like(parameter)
+        state["exp_avg_sq"] = torch.zeros_like(parameter)
+    gradient, mean, square = cast(Tensor, parameter.grad), state["exp_avg"], state["exp_avg_sq"]
+    number = (state["step"].add_(1)).item()
+    mean.lerp_(gradient, 1 - BETAS[0])
+    square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+    scale = (1 - BETAS[1] ** number) ** 0.5
+    denominator = (square.sqrt() / scale).add_(EPSILON)
+    parameter.addcdiv_(mean, denominator, value=-lr / (1 - BETAS[0] ** number))

@@ -101,7 +101,7 @@ class Recipe:
         """
         return dataclasses.replace(self, **parse(Recipe, changes, "recipe"))
 
-    def learning_rate(self, epoch: int, epochs: int) -> float:
+    def learning_rate(self, epoch: int, epochs: float) -> float:
         """Return the learning rate of ``epoch`` (from 0) in a run of ``epochs``."""
         warm = min(1.0, (epoch + 1) / (self.warmup + 1))
         return self.lr * warm * self._factor(epoch / epochs)

@@ -19,6 +19,8 @@ from nfe.engine.training import Trainer
 
 ROUNDS = 5
 SECONDS = 3.0
+# Of the run whose first steps are measured: long enough for any method's phases.
+EPOCHS = 1000
 
 
 def _noise(run: Run, batch: int, pixels: int) -> Data:
@@ -76,7 +78,7 @@ class Meter:
     def __init__(self, run: Run, batch: int, pixels: int, warm_up: int = 3) -> None:
         """Make the run ready and take ``warm_up`` steps."""
         recipe = dataclasses.replace(run.recipe, batch_size=batch)
-        self._run = dataclasses.replace(run, recipe=recipe)
+        self._run = dataclasses.replace(run, recipe=recipe, epochs=EPOCHS)
         self.device = default_device()
         prepare_process(run.threads, run.precision)
         self._trainer = Trainer(self._run, _noise(run, batch, pixels).to(self.device))

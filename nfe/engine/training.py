@@ -23,6 +23,7 @@ from nfe.engine.cost import MacCounter
 from nfe.engine.datasets import Data
 from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.method import Context, Method
+from nfe.engine.moment import Moment
 from nfe.engine.optimizer import SGD
 from nfe.engine.precision import PRECISIONS, autocast
 from nfe.engine.progress import epoch_bar
@@ -106,6 +107,8 @@ class Trainer:
         network, self._build_macs = build_network(run, self.method, data)
         self.network = network.to(device)
         self.batches = TrainingBatches(data.card, data.train, size, run.seed)
+        self.epochs = run.epochs * self.method.trainings()
+        self._steps = self.epochs * self.batches.per_epoch
         self.optimizer = make_optimizer(self.method, self.network, run.recipe)
         mode, on_gpu = PRECISIONS[run.precision], device.type == "cuda"
         self._scaler = GradScaler(device.type, enabled=mode.scaled)
@@ -149,14 +152,13 @@ class Trainer:
         """
         self._resume()
         self._saved_at = time.monotonic()
-        while self.progress.epoch < self.run.epochs:
+        while self.progress.epoch < self.epochs:
             self._epoch()
-        steps = self.run.epochs * self.batches.per_epoch
         return Trained(
             self.network,
             self.progress.history,
             self.progress.seconds,
-            self._build_macs + steps * self.progress.step_macs,
+            self._build_macs + self._steps * self.progress.step_macs,
         )
 
     def _resume(self) -> None:
@@ -166,6 +168,8 @@ class Trainer:
         if restored is not None:
             self.progress = restored
             self._scaler.load_state_dict(restored.scaler)
+            if restored.step:
+                self.method.before_step(self.network, self._moment(restored.step - 1))
             _log.info("resumed from epoch %d step %d", restored.epoch, restored.step)
 
     def _save(self) -> None:
@@ -177,11 +181,8 @@ class Trainer:
 
     def _epoch(self) -> None:
         progress, size = self.progress, self.run.recipe.batch_size
-        rate = self.run.recipe.learning_rate(progress.epoch, self.run.epochs)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group.get("lr_factor", 1.0)
         self.network.train()
-        title = f"{self.run.method} s{self.run.seed} epoch {progress.epoch + 1}/{self.run.epochs}"
+        title = f"{self.run.method} s{self.run.seed} epoch {progress.epoch + 1}/{self.epochs}"
         total, done = self.batches.per_epoch * size, progress.batch * size
         with epoch_bar(title, total, done) as bar:
             for number, images, labels in self.batches.epoch(progress.epoch, progress.batch):
@@ -192,7 +193,14 @@ class Trainer:
                 bar.update(size)
                 bar.set_postfix(loss=f"{self._mean_loss():.3f}", acc=f"{self._accuracy():.1f}%")
                 self._pause()
-        self._finish_epoch(rate)
+        self._finish_epoch(self._rate(self._moment(progress.step - 1)))
+
+    def _moment(self, step: int) -> Moment:
+        # Throughput is measured on steps beyond the last one.
+        return Moment(min(step, self._steps - 1), self._steps, self.batches.per_epoch)
+
+    def _rate(self, moment: Moment) -> float:
+        return self.method.learning_rate(self.run.recipe, moment)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Take one optimizer step on a batch of distinct images.
@@ -211,6 +219,11 @@ class Trainer:
 
     def _step(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
         progress, run = self.progress, self.run
+        moment = self._moment(progress.step)
+        self.method.before_step(self.network, moment)
+        rate = self._rate(moment)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.get("fixed_lr", rate * group.get("lr_factor", 1.0))
         # Dropout and the like draw from the global stream, which is set anew at every step.
         torch.manual_seed(derive(run.seed, "step", progress.step))
         draws = generator(images.device, run.seed, "method", progress.step)
@@ -226,6 +239,8 @@ class Trainer:
         self._scaler.scale(loss).backward()
         self._scaler.step(self.optimizer)  # type: ignore[arg-type]
         self._scaler.update()
+        with torch.no_grad():
+            self.method.after_step(self.network, self.optimizer, moment)
 
     def _read(self) -> None:
         """Add what the last steps left on the device to the progress.
@@ -280,7 +295,7 @@ class Trainer:
         _log.info(
             "epoch %d/%d: loss %.4f, training accuracy %.2f %%, held-out accuracy %.2f %%",
             progress.epoch + 1,
-            self.run.epochs,
+            self.epochs,
             row["train_loss"],
             row["train_accuracy"],
             row["heldout_accuracy"],
@@ -304,7 +319,7 @@ class Trainer:
         try:
             return evaluation.predict(self.network, self.data.card, split, between=self._pause)
         except DivergenceError as error:
-            epoch = min(self.progress.epoch + 1, self.run.epochs)
+            epoch = min(self.progress.epoch + 1, self.epochs)
             raise DivergenceError(
                 f"{error} in epoch {epoch}, after step {self.progress.step}"
             ) from None
