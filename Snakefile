@@ -32,3 +32,4 @@ rule all:
         LATENCIES,
         TABLES,
         FIGURES,
+        PAGE,

@@ -107,6 +107,7 @@ FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv", "comparisons.csv")
 if EVALUATE is not None:
     FOR_TOOLS = (*FOR_TOOLS, "evaluation.csv")
 TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
+PAGE = RESULTS / "index.html"
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
 FIGURE_FOLDER = ROOT / "figures" / SUITE.name
 FIGURES = [
