@@ -2,7 +2,7 @@
 
     python tests/slurm/disturbed_quick.py
 
-makes config/quick.yaml, all epochs, through the profile; while it is made a job is cancelled, a
+makes config/quick.yaml, all epochs, through the profile; while it is made jobs are cancelled, a
 node dies, the controller restarts and snakemake is killed and started again. Prints what happened
 when, and how the tables differ from results/quick. Exit status 1 where they do.
 """
@@ -32,7 +32,7 @@ class Disturbed:
 
     def __init__(self, folder: Path, cluster: Cluster) -> None:
         config = yaml.safe_load((ROOT / "config" / "quick.yaml").read_text())
-        config |= {"checkpoint_seconds": 1, "runs_per_process": 3}
+        config |= {"checkpoint_seconds": 0.3, "runs_per_process": 8}
         self.cluster = cluster
         self.checkout = Checkout(folder, config)
         self.submit()
@@ -53,10 +53,10 @@ class Disturbed:
         return f"{len(self.checkout.runs())} runs finished, jobs {', '.join(self.running())} run"
 
     def cancel(self) -> None:
-        """Cancel a job that trains."""
-        job = self.running()[0]
-        self.cluster.client("scancel", job)
-        say(f"job {job} cancelled")
+        """Cancel the jobs that train."""
+        jobs = self.running()
+        self.cluster.client("scancel", *jobs)
+        say(f"jobs {', '.join(jobs)} cancelled")
 
     def lose_node(self) -> None:
         """Let a node die, and come back."""
@@ -85,9 +85,14 @@ class Disturbed:
         self.submit()
 
     def after(self, runs: int, disturb: Callable[[], None]) -> None:
-        """Do something once so many runs are finished and a job trains."""
-        ready = lambda: len(self.checkout.runs()) >= runs and self.running()  # noqa: E731
-        wait_until(f"{runs} runs", lambda: bool(ready()), 900)
+        """Do something once so many runs are finished and another has saved its state."""
+        states = f"results/{self.checkout.suite}/runs/*/.state/step-*"
+
+        def ready() -> bool:
+            saved = any(self.checkout.folder.glob(states))
+            return len(self.checkout.runs()) >= runs and saved and bool(self.running())
+
+        wait_until(f"{runs} runs", ready, 900)
         say(self.status())
         disturb()
 
