@@ -1,4 +1,4 @@
-"""nfe-bench verify, release, predict: what can be done with finished runs."""
+"""nfe-bench verify, release, predict, compare: what can be done with finished runs."""
 
 import argparse
 import json
@@ -54,10 +54,47 @@ def _shown(path: Path, record: dict[str, Any]) -> list[str]:
     ]
 
 
+def compare(arguments: argparse.Namespace) -> int:
+    """Compare settings of a suite: difference, interval and p-value over seeds and test images."""
+    from nfe.engine.errors import InputError
+    from nfe.report import comparison
+    from nfe.report.tables import read_settings
+
+    if arguments.run:
+        from nfe.engine.prediction import find
+
+        record = comparison.two_runs(*(find(name, Path())[1].output for name in arguments.run))
+        print(json.dumps(record) if arguments.json else _two(record))
+        return 0
+    if arguments.results is None:
+        raise InputError("compare: allowed: a suite's results folder, or --run RUN RUN")
+    settings = read_settings(arguments.results)
+    names, baselines = arguments.settings, arguments.baseline
+    if not baselines:
+        names, baselines = (names[:-1], names[-1:]) if len(names) > 1 else (names, ["single"])
+    pairs = comparison.pairs_of(settings, names, baselines, arguments.group)
+    records = comparison.rows(settings, pairs, arguments.results / "runs")
+    if arguments.json:
+        print(json.dumps(records, indent=1))
+    else:
+        print("\n".join(comparison.lines(records, comparison.means(settings))))
+    return 0
+
+
+def _two(record: dict[str, Any]) -> str:
+    first, second = record["accuracy"]
+    return (
+        f"accuracy {first:.2f} % and {second:.2f} % on {record['images']} images; only the first "
+        f"right on {record['only_first_correct']}, only the second on "
+        f"{record['only_second_correct']}: p = {record['p_value']:.4g} (McNemar, exact)\n"
+        "This compares the two trained models, not their methods: other seeds may reverse it."
+    )
+
+
 def add_artifact_commands(
     subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
 ) -> None:
-    """Add verify, release and predict to a parser's commands."""
+    """Add verify, release, predict and compare to a parser's commands."""
 
     def command(handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (handler.__doc__ or "").splitlines()[0]
@@ -79,3 +116,19 @@ def add_artifact_commands(
     parser.add_argument("--top", type=int, default=3, help="classes to show (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+
+    parser = command(compare)
+    parser.add_argument("results", type=Path, nargs="?", help="a suite's results folder")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="SETTING",
+        help="methods, or labels as in summary.json; the last is the baseline unless --baseline "
+        "is given; none: every setting of the group",
+    )
+    parser.add_argument(
+        "--baseline", nargs="+", default=[], metavar="SETTING", help="default: single"
+    )
+    parser.add_argument("--group", default="headline", help="default: %(default)s")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--run", nargs=2, metavar="RUN", help="two trained models: McNemar's test")

@@ -92,9 +92,15 @@ def ece(log_probabilities: Array, labels: Array, bins: int = BINS) -> float:
     """
     confidence = np.exp(log_probabilities.max(axis=-1))
     correct = log_probabilities.argmax(axis=-1) == labels
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    index = bin_index(confidence, bins)
     gap = np.bincount(index, weights=correct - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(labels))
+
+
+def bin_index(confidence: Array, bins: int = BINS) -> Array:
+    """Return the bin of each confidence: equal widths on (0, 1], each closed on the right."""
+    index: Array = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return index
 
 
 def disagreement(logits: Array) -> float | None:

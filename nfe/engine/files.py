@@ -96,6 +96,22 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
     write_bytes(path, content.getvalue())
 
 
+def read_npz(path: Path) -> dict[str, Any]:
+    """Read every array of an npz.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except Exception as error:
+        # A damaged archive raises whatever its damage happens to hit: zlib, zipfile, numpy.
+        raise InputError(f"{path}: damaged ({error})") from None
+
+
 def make_directory(path: Path) -> None:
     """Create a folder and check that files can be made in it.
 

@@ -87,6 +87,8 @@ DECIMALS = {
     "latency_ms_batch128": 3,
     "train_seconds": 1,
     "member_accuracy": 4,
+    "p_value": 6,
+    "p_holm": 6,
     "train_loss": 6,
     "train_accuracy": 4,
 }

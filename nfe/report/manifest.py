@@ -75,6 +75,15 @@ def artifacts(results: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def latest_files(results: Path) -> dict[str, str] | None:
+    """Return the SHA-256 of each file of the latest release; None where there is none."""
+    versions = releases(results)
+    if not versions:
+        return None
+    frozen: dict[str, str] = read_json(results / "releases" / versions[-1] / NAME)["files"]
+    return frozen
+
+
 def differences(results: Path) -> tuple[str | None, list[str]]:
     """Compare a results folder with its latest release.
 

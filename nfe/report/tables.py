@@ -12,8 +12,9 @@ from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import csv_bytes, read_json, write_bytes
 from nfe.engine.latency import network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
-from nfe.report import curves
+from nfe.report import comparison, curves
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
+from nfe.report.reading import read
 from nfe.report.statistics import summarize
 
 Row = dict[str, str]
@@ -312,6 +313,21 @@ def labels(summary: Sequence[Row]) -> list[str]:
     return [named[id(row)] for row in summary]
 
 
+def by_label(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of runs.csv of each setting, by its label."""
+    return dict(zip(labels(summary_rows(rows)), _settings(rows), strict=True))
+
+
+def read_settings(results: Path) -> dict[str, list[Row]]:
+    """Return the rows of a suite's runs.csv, by label.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    table = read(results / "runs.csv", RUNS, dtype=str, keep_default_na=False)
+    return by_label(table.to_dict("records"))
+
+
 def metrics_json(summary: Sequence[Row]) -> bytes:
     """Return the settings' means as nested JSON, which ``dvc metrics`` reads.
 
@@ -332,11 +348,13 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
     """
     rows = run_rows(suite, results, partial)
     summary = summary_rows(rows)
-    seeds = dict(zip(labels(summary), _settings(rows), strict=True))
+    seeds = by_label(rows)
+    compared = comparison.rows(seeds, comparison.headline_pairs(seeds), results / "runs")
     return {
         "runs.csv": csv_bytes(RUNS, rows),
         "curves.csv": csv_bytes(curves.COLUMNS, curves.rows(seeds, results / "runs")),
         "summary.csv": csv_bytes(SUMMARY, summary),
+        "comparisons.csv": csv_bytes(comparison.COLUMNS, comparison.cells(compared)),
         "summary.json": metrics_json(summary),
         "summary.md": markdown(suite, summary).encode(),
         "summary.tex": latex(suite, summary).encode(),

@@ -18,13 +18,13 @@ from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Data
 from nfe.engine.errors import CollapseError, InputError
 from nfe.engine.execution import RESULT_FILES, Workplace
-from nfe.engine.files import read_json
+from nfe.engine.files import read_json, read_npz
 from nfe.engine.precision import prepare_process
 from nfe.engine.run import Run
 from nfe.engine.suite import Suite, load_plan
 from nfe.engine.training import build_network
 from nfe.report import compared, tables
-from nfe.report.manifest import differences
+from nfe.report.manifest import differences, latest_files
 
 # A metric recomputed from stored predictions is the same arithmetic on the same numbers.
 METRIC_TOLERANCE = 1e-9
@@ -103,7 +103,7 @@ class _Verification:
         suite, problems = _read_plan(self.results)
         said.problems += problems or self._identities(suite)
         if not said.problems:
-            said.problems += _guarded(lambda: self._tables(suite))
+            said.problems += _guarded(lambda: self._tables(suite, released))
         for run in (planned.run for planned in suite.runs):
             if not (self.results / "runs" / run.name / "metrics.json").exists():
                 continue
@@ -129,12 +129,15 @@ class _Verification:
                 )
         return problems
 
-    def _tables(self, suite: Suite) -> Iterator[str]:
+    def _tables(self, suite: Suite, released: bool) -> Iterator[str]:
+        frozen = latest_files(self.results) if released else None
         for name, content in tables.contents(suite, self.results).items():
             path = self.results / name
             text = content.decode()
             if not path.exists():
-                yield f"{path}: no such file"
+                # A release that is older than a table does not have it.
+                if frozen is None or f"results/{suite.name}/{name}" in frozen:
+                    yield f"{path}: no such file"
             elif name.endswith(".csv"):
                 self.said.cells += sum(len(row) for row in csv.reader(text.splitlines()[1:]))
                 yield from compared.cells(path, path.read_text(), text)
@@ -154,13 +157,13 @@ class _Verification:
             yield from self._sums(run, folder, metrics)
         elif (artifacts / "model.safetensors").exists():
             trained.check_owner(run, artifacts / "model.safetensors")
-        stored = _arrays(folder / "per_image.npz")
+        stored = read_npz(folder / "per_image.npz")
         if not (artifacts / "predictions.npz").exists():
             self.said.absent.append(run.name)
             yield from _metrics(folder, metrics, _from_images(stored), PER_IMAGE_TOLERANCE)
             return
         self.said.predictions += 1
-        predictions, combine = _arrays(artifacts / "predictions.npz"), run.build_method().combine
+        predictions, combine = read_npz(artifacts / "predictions.npz"), run.build_method().combine
         right = evaluation.test_scores(predictions, combine)
         right |= evaluation.heldout_scores(predictions, combine)
         yield from _metrics(folder, metrics, right, METRIC_TOLERANCE)
@@ -181,8 +184,8 @@ class _Verification:
         own = self.artifacts / run.name / "predictions.npz"
         members = [self.artifacts / name / "predictions.npz" for name in names]
         if own.exists() and all(path.exists() for path in members):
-            together = np.concatenate([_arrays(p)["test_logits"] for p in members], axis=1)
-            if not np.array_equal(_arrays(own)["test_logits"], together):
+            together = np.concatenate([read_npz(p)["test_logits"] for p in members], axis=1)
+            if not np.array_equal(read_npz(own)["test_logits"], together):
                 yield f"{own}: test_logits: not its members' predictions"
 
     def _deep(self, run: Run) -> Iterator[str]:
@@ -242,17 +245,6 @@ def _metrics(
             yield f"{folder / 'metrics.json'}: {name}: {found.get(name)}, recomputed {value}"
 
 
-def _arrays(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:
-        # A damaged archive raises whatever its damage happens to hit: zlib, zipfile, numpy.
-        raise InputError(f"{path}: damaged ({error})") from None
-
-
 def _from_images(images: dict[str, Any]) -> dict[str, Any]:
     """Return the metrics that the per-image file alone determines."""
     return {
@@ -272,7 +264,7 @@ def _collapse(run: Run, data: Data, folder: Path) -> Iterator[str]:
 
 def _predictions(run: Run, network: nn.Module, data: Data, path: Path) -> Iterator[str]:
     """Compare stored predictions with the network's, image by image."""
-    stored = _arrays(path)
+    stored = read_npz(path)
     for name, split in (("test", data.test), ("heldout", data.heldout)):
         if not np.array_equal(stored[f"{name}_labels"], split.labels.cpu().numpy()):
             yield f"{path}: {name}_labels: not the data set's"
@@ -297,7 +289,7 @@ def _images(run: Run, network: nn.Module, data: Data, folder: Path) -> Iterator[
     logits = evaluation.predict(network, data.card, data.test)
     labels = data.test.labels.cpu().numpy()
     right = evaluation.per_image(logits, labels, run.build_method().combine)["nll"]
-    found = _arrays(folder / "per_image.npz")["nll"]
+    found = read_npz(folder / "per_image.npz")["nll"]
     scale = 2 * np.maximum(1, np.abs(logits).max(axis=(1, 2)).astype(np.float64))
     wrong = np.flatnonzero(np.abs(found - right) > LOGIT_TOLERANCE * scale)
     if len(wrong):

@@ -77,7 +77,7 @@ LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in
 # The plan's digest in the name makes tables follow the configuration, not modification times.
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
-FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv")
+FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv", "comparisons.csv")
 TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
 FIGURE_FOLDER = ROOT / "figures" / SUITE.name
