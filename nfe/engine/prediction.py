@@ -1,6 +1,6 @@
 """What a finished run says of an image: classes, the members' votes, how sure it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy.special import softmax, xlogy
+from scipy.special import softmax
 
 from nfe.engine import evaluation, trained
 from nfe.engine.datasets import Card, Split
@@ -19,6 +19,7 @@ from nfe.engine.execution import Place
 from nfe.engine.files import read_json
 from nfe.engine.precision import prepare_process
 from nfe.engine.run import Run, from_identity
+from nfe.engine.uncertainty import entropies
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,14 @@ class Prediction:
             ],
             "entropy": _entropy(self.probabilities),
             "mutual_information": max(
-                0.0, _entropy(self.members.mean(axis=0)) - float(np.mean(_entropies(self.members)))
+                0.0, _entropy(self.members.mean(axis=0)) - float(np.mean(entropies(self.members)))
             ),
             "disagreement": evaluation.vote_disagreement(votes[None]),
         }
 
 
-def _entropies(probabilities: Array) -> Array:
-    result: Array = -xlogy(probabilities, probabilities).sum(axis=-1)
-    return result
-
-
 def _entropy(probabilities: Array) -> float:
-    return float(_entropies(probabilities))
+    return float(entropies(probabilities))
 
 
 def find(run: str, root: Path) -> tuple[Run, Place]:
@@ -111,15 +107,24 @@ def predict(
     prepare_process(run.threads, "float32")
     pixels = np.stack([read_image(path, run.card) for path in images])
     split = Split(torch.from_numpy(pixels).to(device), torch.zeros(len(pixels), dtype=torch.int64))
-    parts = [(member, place.member(member)) for member in run.members()] or [(run, place)]
+    parts = networks(run, place, device)
     logits = np.concatenate(
-        [evaluation.predict(_network(part, at, device), run.card, split) for part, at in parts],
-        axis=1,
+        [evaluation.predict(network, run.card, split) for network in parts], axis=1
     )
     together = evaluation.combined_log_probabilities(logits, run.build_method().combine)
     alone = softmax(logits.astype(np.float64), axis=-1)
     names = class_names(run.card)
     return [Prediction(names, np.exp(p), m) for p, m in zip(together, alone, strict=True)]
+
+
+def networks(run: Run, place: Place, device: torch.device) -> Iterator[torch.nn.Module]:
+    """Yield a run's trained network, or those of the runs that it combines, one at a time.
+
+    Raises:
+        InputError: weights are not at hand.
+    """
+    for part, at in [(m, place.member(m)) for m in run.members()] or [(run, place)]:
+        yield _network(part, at, device)
 
 
 def _network(run: Run, place: Place, device: torch.device) -> torch.nn.Module:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from nfe.engine import datasets
 from nfe.engine.datasets import prepared
 from nfe.engine.datasets.base import Array, Card, Data, Split
 from nfe.engine.errors import InputError, unknown
@@ -99,13 +100,19 @@ def write(writer: prepared.Writer, data: Data) -> None:
 
 def _chunks(images: Tensor, kind: str) -> Iterator[Array]:
     for severity in range(1, SEVERITIES + 1):
-        for first in range(0, len(images), _CHUNK):
-            with global_stream(0, "corruption", kind, severity, first):
-                yield corrupt(images[first : first + _CHUNK], kind, severity).numpy()
+        yield from (chunk.numpy() for chunk in _at(images, kind, severity))
+
+
+def _at(images: Tensor, kind: str, severity: int) -> Iterator[Tensor]:
+    for first in range(0, len(images), _CHUNK):
+        with global_stream(0, "corruption", kind, severity, first):
+            yield corrupt(images[first : first + _CHUNK], kind, severity)
 
 
 def load(card: Card, kind: str, severity: int, root: Path | None = None) -> Split:
     """Return the test images of a data set or subset under one corruption.
+
+    Those of a set that a package ships need no preparing: they are few and small.
 
     Raises:
         InputError: they are not prepared, or there is no such corruption or severity.
@@ -116,6 +123,10 @@ def load(card: Card, kind: str, severity: int, root: Path | None = None) -> Spli
         raise InputError(f"severity is {severity}: allowed: 1 to {SEVERITIES}")
     target = folder(card, root)
     if not target.exists():
+        if datasets.dataset(card.name).open is None:
+            test = datasets.load(datasets.whole(card), root).test
+            made = Split(torch.cat(list(_at(test.images, kind, severity))), test.labels)
+            return made.where(made.labels < card.classes)
         raise InputError(
             f"{target}: not prepared: nfe-bench data prepare {card.name}{prepared.CORRUPTED} "
             f"--root {root or prepared.DEFAULT_ROOT}"
