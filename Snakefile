@@ -21,6 +21,7 @@ validate(config, "workflow/schemas/suite.schema.yaml")
 
 
 include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 

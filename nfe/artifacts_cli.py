@@ -1,4 +1,4 @@
-"""nfe-bench verify, release, predict, compare: what can be done with finished runs."""
+"""nfe-bench verify, release, predict, compare, evaluate: what can be done with finished runs."""
 
 import argparse
 import json
@@ -91,10 +91,33 @@ def _two(record: dict[str, Any]) -> str:
     )
 
 
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Evaluate finished runs beyond clean accuracy: selection, temperature, OOD, corruptions."""
+    from nfe.engine import shifts
+    from nfe.engine.datasets import outliers
+    from nfe.engine.execution import Workplace
+    from nfe.engine.prediction import find
+
+    found = [find(name, Path()) for name in arguments.run]
+    for name in arguments.ood:
+        if not any(outliers.fits(run.card, name) for run, _ in found):
+            outliers.check(found[0][0].card, name)
+    workplace = Workplace(data_root=arguments.data_root)
+    for run, place in found:
+        # Of several runs, each is evaluated on the sets that fit it.
+        ood = [name for name in arguments.ood if outliers.fits(run.card, name)]
+        shifts.evaluate(run, place, workplace, ood, arguments.corruptions)
+        if arguments.json:
+            print(json.dumps({"run": run.name, **shifts.read(place.output)}))
+        else:
+            print("\n".join(shifts.lines(run.name, shifts.read(place.output))))
+    return 0
+
+
 def add_artifact_commands(
     subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]",
 ) -> None:
-    """Add verify, release, predict and compare to a parser's commands."""
+    """Add verify, release, predict, compare and evaluate to a parser's commands."""
 
     def command(handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (handler.__doc__ or "").splitlines()[0]
@@ -132,3 +155,19 @@ def add_artifact_commands(
     parser.add_argument("--group", default="headline", help="default: %(default)s")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--run", nargs=2, metavar="RUN", help="two trained models: McNemar's test")
+
+    parser = command(evaluate)
+    parser.add_argument(
+        "--run", nargs="+", required=True, help="runs' folders, or their names in results/"
+    )
+    parser.add_argument(
+        "--ood",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="images of no known class: unseen (the classes a subset leaves out), photographs, "
+        "or another data set",
+    )
+    parser.add_argument("--corruptions", action="store_true", help="eight kinds, five severities")
+    parser.add_argument("--data-root", type=Path, help="folder of prepared data")
+    parser.add_argument("--json", action="store_true", help="one JSON object a run")

@@ -62,9 +62,10 @@ def evaluate(
         raise InputError(f"{place.output}: the run is not finished")
     prepare_process(run.threads, "float32")
     status = read_json(metrics)["status"]
+    work = _Evaluation(run, place, workplace)
     with alone(place.output):
         for name in wanted:
-            made = _Evaluation(run, place, workplace).make(name) if status == "ok" else {}
+            made = work.make(name) if status == "ok" else {}
             write_json(place.output / name, {"status": status, **made})
             _log.info("%s: %s", run.name, name)
 
@@ -73,6 +74,7 @@ class _Evaluation:
     def __init__(self, run: Run, place: Place, workplace: Workplace) -> None:
         self.run, self.place, self.workplace = run, place, workplace
         self.combine: Combine = run.build_method().combine
+        self.stored: dict[str, Any] = {}
 
     def make(self, file: str) -> dict[str, Any]:
         """Return the content of one file."""
@@ -88,14 +90,18 @@ class _Evaluation:
     def _predictions(self) -> dict[str, Any]:
         """Return the stored predictions, or those of the weights where they are not at hand."""
         path = self.place.artifacts / "predictions.npz"
-        if path.exists():
-            return read_npz(path)
-        data = self.workplace.data(self.run)
-        found: dict[str, Any] = {}
-        logits = self._logits([data.test, data.heldout])
-        for name, split, made in zip(("test", "heldout"), (data.test, data.heldout), logits, strict=True):
-            found |= {f"{name}_logits": made, f"{name}_labels": split.labels.cpu().numpy()}
-        return found
+        if not self.stored and path.exists():
+            self.stored = read_npz(path)
+        if not self.stored:
+            data = self.workplace.data(self.run)
+            test, heldout = self._logits([data.test, data.heldout])
+            self.stored = {
+                "test_logits": test,
+                "test_labels": data.test.labels.cpu().numpy(),
+                "heldout_logits": heldout,
+                "heldout_labels": data.heldout.labels.cpu().numpy(),
+            }
+        return self.stored
 
     def _logits(self, splits: Sequence[Split]) -> list[Array]:
         """Return the logits of each split, (images, members, classes)."""
@@ -165,5 +171,54 @@ def detection(inside: Array, outside: Array, combine: Combine) -> dict[str, Any]
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the evaluation files of a run's folder by name."""
-    return {path.name: read_json(path) for path in sorted(folder.glob("evaluation*.json"))}
+    """Return the evaluation files of a run's folder by name, ``evaluation.json`` first."""
+    found = sorted(
+        folder.glob("evaluation*.json"), key=lambda path: (path.name != CLEAN, path.name)
+    )
+    return {path.name: read_json(path) for path in found}
+
+
+def table(files: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a run's evaluation as rows: what was shown, and the metrics there.
+
+    Keys: ``shift`` (``clean``, an out-of-distribution set, or a corruption), ``severity`` (1 to
+    5, ``mean``, or empty), ``score`` (of detection), and the metrics.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, content in files.items():
+        if content["status"] != "ok":
+            continue
+        values = {key: value for key, value in content.items() if key != "status"}
+        if "scores" in values:
+            shift = name.removeprefix("evaluation-ood-").removesuffix(".json")
+            rows += [
+                {"shift": shift, "severity": "", "score": score, **numbers}
+                for score, numbers in values["scores"].items()
+            ]
+        elif "corruptions" in values:
+            rows += _corruption_rows(values["corruptions"])
+        else:
+            rows.append({"shift": "clean", "severity": "", "score": "", **values})
+    return rows
+
+
+def _corruption_rows(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+    rows = [
+        {"shift": kind, "severity": str(severity), "score": "", **numbers}
+        for kind, severities in found.items()
+        for severity, numbers in enumerate(severities, start=1)
+    ]
+    metrics = next(iter(found.values()))[0]
+    mean = {metric: float(np.mean([row[metric] for row in rows])) for metric in metrics}
+    return [{"shift": "corruptions", "severity": "mean", "score": "", **mean}, *rows]
+
+
+def lines(name: str, files: dict[str, dict[str, Any]]) -> list[str]:
+    """Return a run's evaluation as text."""
+    said = [name]
+    for row in table(files):
+        where = " ".join(row[key] for key in ("shift", "severity", "score") if row[key])
+        numbers = {k: v for k, v in row.items() if k not in ("shift", "severity", "score")}
+        said.append(f"  {where}: " + ", ".join(f"{k} {v:.4f}" for k, v in numbers.items()))
+    lost = {content["status"] for content in files.values()} - {"ok"}
+    return [*said, *(f"  {status}: nothing to evaluate" for status in sorted(lost))]

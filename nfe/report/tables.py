@@ -12,7 +12,7 @@ from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import csv_bytes, read_json, write_bytes
 from nfe.engine.latency import network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
-from nfe.report import comparison, curves
+from nfe.report import comparison, curves, evaluations
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
 from nfe.report.reading import read
 from nfe.report.statistics import summarize
@@ -350,6 +350,7 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
     summary = summary_rows(rows)
     seeds = by_label(rows)
     compared = comparison.rows(seeds, comparison.headline_pairs(seeds), results / "runs")
+    evaluated = evaluations.rows(seeds, results / "runs")
     return {
         "runs.csv": csv_bytes(RUNS, rows),
         "curves.csv": csv_bytes(curves.COLUMNS, curves.rows(seeds, results / "runs")),
@@ -358,6 +359,7 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
         "summary.json": metrics_json(summary),
         "summary.md": markdown(suite, summary).encode(),
         "summary.tex": latex(suite, summary).encode(),
+        **({"evaluation.csv": csv_bytes(evaluations.COLUMNS, evaluated)} if evaluated else {}),
     }
 
 

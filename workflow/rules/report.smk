@@ -3,6 +3,7 @@ rule tables:
     input:
         finished(RUNS),
         ancient(LATENCIES),
+        ancient(evaluations(RUNS)),
     output:
         csv=report(
             TABLES[:3],

@@ -6,7 +6,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from nfe import site
-from nfe.engine import estimate
+from nfe.engine import estimate, shifts
+from nfe.engine.datasets import outliers
 from nfe.engine.errors import InputError
 from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import make_directory, write_json
@@ -62,6 +63,24 @@ def run_files(runs):
     return [RESULTS / "runs" / run.name / name for run in runs for name in RESULT_FILES]
 
 
+def fitting(runs):
+    """Return the out-of-distribution sets of the configuration that fit some of the runs."""
+    wanted = EVALUATE.get("ood", [])
+    return [name for name in wanted if any(outliers.fits(r.card, name) for r in runs)]
+
+
+def evaluations(runs):
+    """Return the evaluation files of some runs; none where the suite asks for none."""
+    if EVALUATE is None:
+        return []
+    corrupted = EVALUATE.get("corruptions", False)
+    return [
+        RESULTS / "runs" / run.name / name
+        for run in runs
+        for name in shifts.file_names(fitting([run]), corrupted)
+    ]
+
+
 def finished(runs):
     """Return the file of each run that says it is complete.
 
@@ -78,6 +97,10 @@ LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
 FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv", "comparisons.csv")
+# What is asked for beyond clean accuracy; None: nothing.
+EVALUATE = config.get("evaluate")
+if EVALUATE is not None:
+    FOR_TOOLS = (*FOR_TOOLS, "evaluation.csv")
 TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
 FIGURE_FOLDER = ROOT / "figures" / SUITE.name
