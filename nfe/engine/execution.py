@@ -138,6 +138,8 @@ def execute(run: Run, place: Place, workplace: Workplace, predictions: bool = Fa
 def _make(run: Run, place: Place, workplace: Workplace) -> None:
     prepare_process(run.threads, run.precision)
     make_directory(place.artifacts)
+    for stale in place.output.glob("evaluation*.json"):
+        stale.unlink()
     config = place.output / "config.json"
     begun = config.exists()
     write_json(config, run.identity())

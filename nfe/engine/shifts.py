@@ -35,6 +35,11 @@ def file_names(ood: Sequence[str] = (), corrupted: bool = False) -> list[str]:
     return [CLEAN, *(OOD.format(name) for name in ood), *([CORRUPTIONS] if corrupted else [])]
 
 
+def _ood_name(file: str) -> str:
+    before, after = OOD.split("{}")
+    return file.removeprefix(before).removesuffix(after)
+
+
 def evaluate(
     run: Run, place: Place, workplace: Workplace, ood: Sequence[str] = (), corrupted: bool = False
 ) -> None:
@@ -70,6 +75,15 @@ def evaluate(
             _log.info("%s: %s", run.name, name)
 
 
+def content(run: Run, place: Place, workplace: Workplace, name: str) -> dict[str, Any]:
+    """Return what an evaluation file of a run that did not collapse should hold.
+
+    Raises:
+        InputError: data, or both predictions and weights, are not at hand.
+    """
+    return {"status": "ok", **_Evaluation(run, place, workplace).make(name)}
+
+
 class _Evaluation:
     def __init__(self, run: Run, place: Place, workplace: Workplace) -> None:
         self.run, self.place, self.workplace = run, place, workplace
@@ -82,8 +96,7 @@ class _Evaluation:
             return clean(self._predictions(), self.combine)
         if file == CORRUPTIONS:
             return self._corruptions()
-        name = next(n for n in outliers.names() if OOD.format(n) == file)
-        images = outliers.load(self.run.card, name, self.workplace.data_root)
+        images = outliers.load(self.run.card, _ood_name(file), self.workplace.data_root)
         inside = self._predictions()["test_logits"]
         return detection(inside, self._logits([images])[0], self.combine)
 
@@ -190,7 +203,7 @@ def table(files: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
             continue
         values = {key: value for key, value in content.items() if key != "status"}
         if "scores" in values:
-            shift = name.removeprefix("evaluation-ood-").removesuffix(".json")
+            shift = _ood_name(name)
             rows += [
                 {"shift": shift, "severity": "", "score": score, **numbers}
                 for score, numbers in values["scores"].items()

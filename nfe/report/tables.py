@@ -254,15 +254,19 @@ _LEGEND = (
 )
 
 
-def _sections(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _title(row: Row) -> str:
+    return (
+        f"{row['dataset']} {row['resolution']}×{row['resolution']} ({row['subset']}), "
+        f"{row['architecture']}, {row['epochs']} epochs, protocol {row['protocol']}"
+    )
+
+
+def _sections(rows: Sequence[Row], devices: bool = True) -> dict[str, list[Row]]:
     sections: dict[str, list[Row]] = {}
     for row in rows:
-        device = f", latency on {row['latency_device']}" if row["latency_device"] else ""
-        title = (
-            f"{row['dataset']} {row['resolution']}×{row['resolution']} ({row['subset']}), "
-            f"{row['architecture']}, {row['epochs']} epochs, protocol {row['protocol']}{device}"
-        )
-        sections.setdefault(title, []).append(row)
+        timed = devices and row["latency_device"]
+        device = f", latency on {row['latency_device']}" if timed else ""
+        sections.setdefault(_title(row) + device, []).append(row)
     return sections
 
 
@@ -301,9 +305,9 @@ def latex(suite: Suite, rows: Sequence[Row]) -> str:
 
 
 def labels(summary: Sequence[Row]) -> list[str]:
-    """Return a short name of each summary row's setting, each name once."""
+    """Return a short name of each summary row's setting, each name once, on whatever device."""
     named: dict[int, str] = {}
-    for title, section in _sections(summary).items():
+    for title, section in _sections(summary, devices=False).items():
         compared = _compared(section)
         for row in section:
             members = f"M {row['members']}" if row["members"] else ""

@@ -7,17 +7,18 @@ on request, each prediction from the weights. Whatever is not at hand is named, 
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from nfe.engine import cost, evaluation, trained
+from nfe.engine import cost, evaluation, shifts, trained
 from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Data
 from nfe.engine.errors import CollapseError, InputError
-from nfe.engine.execution import RESULT_FILES, Workplace
+from nfe.engine.execution import RESULT_FILES, Place, Workplace
 from nfe.engine.files import read_json, read_npz
 from nfe.engine.precision import prepare_process
 from nfe.engine.run import Run
@@ -34,6 +35,11 @@ PER_IMAGE_TOLERANCE = 1e-6
 # absolute logit (at least 1). Stored logits are float16 (2^-11); another device adds the
 # rounding of its own order of summation.
 LOGIT_TOLERANCE = 2**-8
+# A temperature is where an optimizer stops.
+CLEAN_TOLERANCE = 1e-6
+# Detection and corruptions are recomputed from the weights: logits that differ by rounding can
+# change the order of two images or a class. A share of the number, or absolute below 1.
+SHIFT_TOLERANCE = 0.01
 
 
 @dataclass
@@ -48,6 +54,7 @@ class Report:
         weights: runs whose predictions were recomputed from weights.
         absent: runs whose predictions are not at hand.
         absent_weights: runs whose weights are not at hand; filled by a deep check only.
+        absent_data: evaluations of runs whose images are not prepared; likewise.
         release: the release that the results were compared with, if there is one.
     """
 
@@ -58,6 +65,7 @@ class Report:
     weights: int = 0
     absent: list[str] = field(default_factory=list)
     absent_weights: list[str] = field(default_factory=list)
+    absent_data: list[str] = field(default_factory=list)
     release: str | None = None
 
     def lines(self) -> list[str]:
@@ -66,6 +74,7 @@ class Report:
             *self.problems,
             *(f"{name}: predictions not at hand" for name in self.absent),
             *(f"{name}: weights not at hand" for name in self.absent_weights),
+            *(f"{name}: images or weights not at hand" for name in self.absent_data),
             f"{self.cells} table cells recomputed from {self.runs} runs; metrics of "
             f"{self.predictions} runs recomputed from predictions, predictions of {self.weights} "
             f"from weights; {'release ' + self.release if self.release else 'not released'}",
@@ -111,6 +120,7 @@ class _Verification:
             said.problems += _guarded(lambda run=run: self._run(run))  # type: ignore[misc]
             if deep:
                 said.problems += _guarded(lambda run=run: self._deep(run))  # type: ignore[misc]
+                said.problems += _guarded(lambda run=run: self._shifts(run))  # type: ignore[misc]
         if released:
             said.release, problems = differences(self.results)
             said.problems += problems
@@ -167,6 +177,9 @@ class _Verification:
         right = evaluation.test_scores(predictions, combine)
         right |= evaluation.heldout_scores(predictions, combine)
         yield from _metrics(folder, metrics, right, METRIC_TOLERANCE)
+        if (clean := folder / shifts.CLEAN).exists():
+            right = shifts.clean(predictions, combine)
+            yield from _metrics(folder, read_json(clean), right, CLEAN_TOLERANCE, clean.name)
         images = evaluation.per_image(
             predictions["test_logits"], predictions["test_labels"], combine
         )
@@ -211,6 +224,31 @@ class _Verification:
         else:
             yield from _images(run, network, data, folder)
 
+    def _shifts(self, run: Run) -> Iterator[str]:
+        """Recompute a run's detection and corruptions from its weights, or its members'."""
+        folder, artifacts = self.results / "runs" / run.name, self.artifacts / run.name
+        place = Place(folder, artifacts, folder.parent, artifacts.parent)
+        for name, found in shifts.read(folder).items():
+            if name == shifts.CLEAN or found["status"] != "ok":
+                continue
+            try:
+                right = shifts.content(run, place, self.workplace, name)
+            except InputError:
+                self.said.absent_data.append(f"{run.name}/{name}")
+                continue
+            for row, wanted in zip_longest(*(shifts.table({name: c}) for c in (found, right))):
+                if not _near_row(row or {}, wanted or {}):
+                    yield f"{folder / name}: {row}, recomputed {wanted}"
+
+
+def _near_row(row: dict[str, Any], right: dict[str, Any]) -> bool:
+    return row.keys() == right.keys() and all(
+        compared.near(row[key], value, SHIFT_TOLERANCE * max(1, abs(value)))
+        if isinstance(value, float)
+        else row[key] == value
+        for key, value in right.items()
+    )
+
 
 def _guarded(check: Callable[[], Iterator[str]]) -> Iterator[str]:
     """Yield the check's problems; a file that cannot be read is one of them."""
@@ -237,12 +275,16 @@ def _read_plan(results: Path) -> tuple[Suite, list[str]]:
 
 
 def _metrics(
-    folder: Path, found: dict[str, Any], right: dict[str, Any], tolerance: float
+    folder: Path,
+    found: dict[str, Any],
+    right: dict[str, Any],
+    tolerance: float,
+    file: str = "metrics.json",
 ) -> Iterator[str]:
     """Yield every metric that is further from the recomputed one than ``tolerance``."""
     for name, value in right.items():
         if not compared.near(found.get(name), value, tolerance):
-            yield f"{folder / 'metrics.json'}: {name}: {found.get(name)}, recomputed {value}"
+            yield f"{folder / file}: {name}: {found.get(name)}, recomputed {value}"
 
 
 def _from_images(images: dict[str, Any]) -> dict[str, Any]:
