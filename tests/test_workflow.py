@@ -124,6 +124,23 @@ def _without_timing(table: str) -> list[list[str]]:
     return [[v for k, v in row.items() if k not in TIMING] for row in rows]
 
 
+def test_evaluations_are_made_on_request_and_once(made):
+    asked = {"ood": ["photographs"]}
+    made.configure({**CONFIG, "runs_per_process": 9, "evaluate": asked})
+    target = "results/tiny/evaluation.csv"
+    before = made.made()
+    made.snakemake(target)
+    rows = (made.folder / target).read_text().splitlines()
+    assert sum(",photographs,,entropy," in row for row in rows) == len(before) - 1
+    assert made.made() == before
+    assert "Nothing to be done" in made.snakemake("-n", target)
+    made.configure({**CONFIG, "evaluate": {"ood": ["photograph"]}})
+    said = made.snakemake("-n", check=False)
+    assert "did you mean 'photographs'?" in said
+    assert "Traceback" not in said
+    made.configure(CONFIG)
+
+
 def test_modification_times_do_not_matter(made):
     made.snakemake()
     draws = random.Random(0)

@@ -22,6 +22,11 @@ try:
     if not PLAN.exists():
         make_directory(PLAN.parent)
         write_json(PLAN, SUITE.record())
+    # What is asked for beyond clean accuracy; None: nothing.
+    EVALUATE = config.get("evaluate")
+    for name in (EVALUATE or {}).get("ood", []):
+        if not any(outliers.fits(planned.run.card, name) for planned in SUITE.runs):
+            outliers.check(SUITE.runs[0].run.card, name)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -97,8 +102,6 @@ LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
 FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv", "comparisons.csv")
-# What is asked for beyond clean accuracy; None: nothing.
-EVALUATE = config.get("evaluate")
 if EVALUATE is not None:
     FOR_TOOLS = (*FOR_TOOLS, "evaluation.csv")
 TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
