@@ -140,9 +140,17 @@ def test_what_is_no_corruption_is_refused(
         corruptions.load(datasets.card("digits"), kind, severity, root)
 
 
+def test_digits_corruptions_are_the_same_unprepared(root: Path, tmp_path: Path) -> None:
+    card = datasets.card("digits", num_classes=6)
+    for kind in ("shot_noise", "contrast"):
+        made, stored = (corruptions.load(card, kind, 4, at) for at in (tmp_path, root))
+        assert torch.equal(made.images, stored.images)
+        assert torch.equal(made.labels, stored.labels)
+
+
 def test_corruptions_need_preparing_from_prepared_images(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="data prepare digits-c"):
-        corruptions.load(datasets.card("digits"), "jpeg", 1, tmp_path)
+    with pytest.raises(InputError, match="data prepare cifar10-c"):
+        corruptions.load(datasets.card("cifar10"), "jpeg", 1, tmp_path)
     with pytest.raises(InputError, match="data prepare cifar10 "):
         list(prepare.prepare("cifar10-c", None, tmp_path))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
