@@ -105,6 +105,18 @@ def test_errors_counted_over_images_have_no_more_false_positives_than_nominal(we
     assert missed(compare(*sides, paired=True)) < 0.05 + ERROR
 
 
+def test_a_family_under_holm_has_no_more_false_alarms_than_nominal(weights):
+    """Holm rejects something exactly where the smallest p-value is below alpha / k."""
+    draws = np.random.default_rng(19)
+    baseline = sample(draws, weights, 3, (0.2, 0.5, 1))
+    others = [sample(draws, weights, 3, (0.2, 0.5, 1)) for _ in range(4)]
+    alarms = np.zeros(TRIALS, dtype=bool)
+    for other in others:
+        found = compare(other, baseline, paired=True)
+        alarms |= np.abs(found.difference) > found.half_width(0.05 / 4)
+    assert alarms.mean() < 0.05 + ERROR
+
+
 def test_a_real_difference_is_found(weights):
     draws = np.random.default_rng(17)
     found = sample(draws, weights, 5, (0.1, 0.5, 0.5))
