@@ -105,10 +105,9 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(name: str, tmp_path: Pat
     run = specified(name, **PHASED[name])
     data = datasets.load(run.card)
     calm = Trainer(run, data).train()
-    # One run through many lives: stopped within phases, at their ends and at ends of epochs.
-    total = 12 * run.build_method().trainings()
-    for step in range(1, total, max(1, total // 9)):
-        stopped_after(step, run, data, tmp_path)
+    # One run through several lives: stopped within phases, at their ends and at ends of epochs.
+    for step in (1, 4, 6, 7, 8, 11):
+        stopped_after(step * run.build_method().trainings(), run, data, tmp_path)
     assert same(Trainer(run, data, tmp_path).train(), calm)
 
 
