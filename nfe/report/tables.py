@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import csv_bytes, read_json, write_bytes
 from nfe.engine.latency import network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
-from nfe.report import comparison, curves, evaluations
+from nfe.report import comparison, curves, evaluations, published
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
 from nfe.report.reading import read
 from nfe.report.statistics import summarize
@@ -187,23 +188,34 @@ SHOWN = (
 )
 
 
+# Settings with a column, or words, of their own.
+_TOLD = ("members", "exits", "exit_stages", "pruning", "sparsity", "grouping", "ratio")
+
+
 def _compared(rows: Sequence[Row]) -> set[str]:
-    """Return the recipe's fields in which settings of one method differ."""
+    """Return the recipe's fields, and the further settings, in which rows of a method differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        for key, value in json.loads(row["recipe"]).items():
+        for key, value in _details(row).items():
             values.setdefault((row["method"], key), set()).add(str(value))
     return {key for (_, key), found in values.items() if len(found) > 1}
 
 
+def _details(row: Row) -> dict[str, Any]:
+    settings = json.loads(row["settings"])
+    further = {key: value for key, value in settings.items() if key not in _TOLD}
+    return {**json.loads(row["recipe"]), **further}
+
+
 def setting_words(row: Row, compared: set[str]) -> str:
     """Return what tells a summary row from the others of its method, in words."""
+    details = {k: text(k, v) for k, v in _details(row).items() if k in compared}
     about = {
         "pruning": row["pruning"] if row["pruning"] != "none" else "",
         "s": row["sparsity"] if row["pruning"] != "none" else "",
         "ratio": row["grouping_ratio"],
         "exits after": row["exit_stages"],
-        **{k.replace("_", " "): v for k, v in json.loads(row["recipe"]).items() if k in compared},
+        **{key.replace("_", " "): value for key, value in details.items()},
     }
     return ", ".join(f"{k} {v}" for k, v in about.items() if v not in ("", None))
 
@@ -270,37 +282,75 @@ def _sections(rows: Sequence[Row], devices: bool = True) -> dict[str, list[Row]]
     return sections
 
 
-def markdown(suite: Suite, rows: Sequence[Row]) -> str:
-    """Return the summary as Markdown."""
+def absent(suite: Suite, rows: Sequence[Row]) -> str:
+    """Return in words which planned runs have no row in runs.csv; empty where all have."""
+    there = {row["run"] for row in rows}
+    lost = [planned.run for planned in suite.runs if planned.run.name not in there]
+    if not lost:
+        return ""
+    kinds = Counter(f"{run.method} on {run.dataset}, {run.architecture}" for run in lost)
+    told = "; ".join(f"{count} of {kind}" for kind, count in kinds.items())
+    return f"Not finished and left out: {len(lost)} of {len(suite.runs)} planned runs: {told}."
+
+
+def markdown(suite: Suite, rows: Sequence[Row], missing: str = "") -> str:
+    """Return the summary as Markdown; ``missing`` says which runs are left out."""
     lines = [f"# Results of suite {suite.name}", "", suite.note, "", LEGEND]
+    lines += ["", f"**{missing}**"] if missing else []
     for title, section in _sections(rows).items():
         lines += ["", f"## {title}", ""]
         lines.append("| " + " | ".join(name for _, name in SHOWN) + " |")
         lines.append("|" + "---|" * len(SHOWN))
         compared = _compared(section)
         lines += ["| " + " | ".join(_shown(row, compared)) + " |" for row in section]
+        if theirs := published.cells(section, _with_interval):
+            lines += ["", f"### {published.TITLE}", "", published.NOTE, ""]
+            lines += [f"| {' | '.join(published.HEADER)} |", "|" + "---|" * len(published.HEADER)]
+            lines += [f"| {' | '.join(cells)} |" for cells in theirs]
     return "\n".join(lines) + "\n"
 
 
-_TEX = {"%": r"\%", "±": r"$\pm$", "–": "--", "×": r"$\times$", "_": r"\_", "&": r"\&", "#": r"\#"}
+_TEX = {
+    "%": r"\%",
+    "±": r"$\pm$",
+    "–": "--",
+    "×": r"$\times$",
+    "_": r"\_",
+    "&": r"\&",
+    "#": r"\#",
+    "“": "``",
+    "”": "''",
+}
 
 
 def _tex(cell: str) -> str:
     return "".join(_TEX.get(character, character) for character in cell)
 
 
-def latex(suite: Suite, rows: Sequence[Row]) -> str:
+def _tabular(
+    title: str, columns: str, header: Sequence[str], rows: Iterable[Sequence[str]]
+) -> list[str]:
+    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(title)}}}"]
+    lines.append(rf"\begin{{tabular}}{{{columns}}}")
+    lines.append(r"\toprule")
+    lines.append(" & ".join(map(_tex, header)) + r" \\")
+    lines.append(r"\midrule")
+    lines += [" & ".join(map(_tex, cells)) + r" \\" for cells in rows]
+    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+
+
+def latex(suite: Suite, rows: Sequence[Row], missing: str = "") -> str:
     """Return the summary as LaTeX tables (package booktabs)."""
     lines = [f"% Suite {suite.name}. {suite.note}", f"% {LEGEND}"]
+    lines += [f"% {missing}", _tex(missing)] if missing else []
     for title, section in _sections(rows).items():
-        lines += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(title)}}}"]
-        lines.append(rf"\begin{{tabular}}{{lll{'r' * (len(SHOWN) - 3)}}}")
-        lines.append(r"\toprule")
-        lines.append(" & ".join(_tex(name) for _, name in SHOWN) + r" \\")
-        lines.append(r"\midrule")
         compared = _compared(section)
-        lines += [" & ".join(map(_tex, _shown(row, compared))) + r" \\" for row in section]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+        shown = [_shown(row, compared) for row in section]
+        columns = f"lll{'r' * (len(SHOWN) - 3)}"
+        lines += _tabular(title, columns, [name for _, name in SHOWN], shown)
+        if theirs := published.cells(section, _with_interval):
+            caption = f"{title}. {published.TITLE}. {published.NOTE}"
+            lines += _tabular(caption, "llrrrrrrp{4cm}p{6cm}", published.HEADER, theirs)
     return "\n".join(lines) + "\n"
 
 
@@ -370,8 +420,8 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
         "summary.csv": csv_bytes(SUMMARY, summary),
         "comparisons.csv": csv_bytes(comparison.COLUMNS, comparison.cells(compared)),
         "summary.json": metrics_json(summary),
-        "summary.md": markdown(suite, summary).encode(),
-        "summary.tex": latex(suite, summary).encode(),
+        "summary.md": markdown(suite, summary, absent(suite, rows)).encode(),
+        "summary.tex": latex(suite, summary, absent(suite, rows)).encode(),
         **({"evaluation.csv": csv_bytes(evaluations.COLUMNS, evaluated)} if evaluated else {}),
     }
 

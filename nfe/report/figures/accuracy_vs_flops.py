@@ -1,18 +1,21 @@
 """Accuracy against what an ensemble prediction costs: FLOPs in two counts, and time."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nfe.report.figures import style
-from nfe.report.figures.material import SETTING, Material, points
+from nfe.report.figures.material import SETTING, Material, per_setting, points
 
 # Column, factor, label.
 _COSTS = (
-    ("macs_nonzero", 2, "inference FLOPs per image,\nnon-zero weights"),
-    ("macs_dense", 2, "inference FLOPs per image,\nas executed on dense kernels"),
-    ("latency_ms", 1, "latency of one image [ms]"),
+    ("macs_nonzero", 2, "inference FLOPs per image, non-zero weights\n(equal costs side by side)"),
+    ("macs_dense", 2, "inference FLOPs per image, dense kernels\n(equal costs side by side)"),
+    ("latency_ms", 1, "latency of one image [ms], bars: quartiles"),
 )
 
 
@@ -24,7 +27,8 @@ def draw(material: Material) -> Figure:
         for ax, (column, factor, label) in zip(row, _COSTS, strict=True):
             style.title(ax, title)
             rows, where = _one_device(part.good) if column == "latency_ms" else (part.good, "")
-            _panel(figure, ax, rows, column, factor)
+            quartiles = part.latency_quartiles(rows["run"]) if column == "latency_ms" else {}
+            _panel(figure, ax, rows, quartiles, column, factor)
             ax.set_xlabel(label + where)
             ax.set_ylabel("test accuracy [%]")
     style.legend(figure, [ax for row in axes for ax in row], style.note(material))
@@ -42,20 +46,29 @@ def _one_device(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return rows[rows["latency_device"] == device], f"\non {device}{told}"
 
 
-def _panel(figure: Figure, ax: Axes, rows: pd.DataFrame, column: str, factor: float) -> None:
+def _panel(
+    figure: Figure,
+    ax: Axes,
+    rows: pd.DataFrame,
+    quartiles: Mapping[str, Any],
+    column: str,
+    factor: float,
+) -> None:
     # Pruned by data or at random, each seed of a setting has other non-zero MACs.
     found = points(rows, SETTING, "accuracy", column)
+    found["run"] = [seeds["run"].iloc[0] for seeds in per_setting(rows)]
     if found.empty:
         style.nothing(ax, "latency was not measured" if column == "latency_ms" else "no run")
         return
     found["cost"] = factor * found[column]
-    style.log_axis(ax, found["cost"].min(), found["cost"].max(), column != "latency_ms")
+    low, high, shifts = found["cost"].min(), found["cost"].max(), style.side_by_side(found["cost"])
+    style.log_axis(ax, low, high, prefixes=column != "latency_ms", room=max(map(abs, shifts)))
     _front(ax, found)
-    _series(ax, found)
-    for point, shift in zip(found.itertuples(), style.side_by_side(found["cost"]), strict=True):
+    for point, shift in zip(found.itertuples(), shifts, strict=True):
         ax.errorbar(
             point.cost,
             point.accuracy,
+            xerr=quartiles.get(point.run),
             yerr=point.accuracy_spread,
             capsize=2,
             markersize=6,
@@ -82,16 +95,3 @@ def _front(ax: Axes, found: pd.DataFrame) -> None:
         zorder=0,
         label="Pareto front",
     )
-
-
-def _series(ax: Axes, found: pd.DataFrame) -> None:
-    """Connect the sparsities of one method and number of members."""
-    for (method, _), line in found.groupby(["method", "members"], sort=False):
-        ordered = line.sort_values("cost")
-        ax.plot(
-            ordered["cost"],
-            ordered["accuracy"],
-            color=style.style(style.METHODS, method)["color"],
-            linewidth=0.8,
-            linestyle=":",
-        )

@@ -1,6 +1,6 @@
 """What a figure is drawn from: rows of runs.csv, and the folders of their runs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ import pandas as pd
 
 from nfe.engine.errors import InputError
 from nfe.engine.files import read_json
+from nfe.engine.latency import network_name
+from nfe.engine.run import from_identity
 from nfe.report import reading
 from nfe.report.columns import RUNS
 from nfe.report.statistics import summarize
@@ -49,6 +51,22 @@ class Material:
     def metrics(self, run: str) -> dict[str, Any]:
         """Return a run's metrics.json."""
         found: dict[str, Any] = read_json(self.folder / run / "metrics.json")
+        return found
+
+    def latency_quartiles(self, runs: Iterable[str]) -> dict[str, Any]:
+        """Return, by run, how far the quartiles of its network's latency lie from the median.
+
+        In milliseconds, as (2, 1): below and above; runs whose network was not timed are left
+        out.
+        """
+        found = {}
+        for run in runs:
+            network = network_name(from_identity(read_json(self.folder / run / "config.json")))
+            path = self.folder.parent / "latency" / f"{network}.json"
+            if path.exists() and "passes" in (measured := read_json(path)):
+                one = measured["passes"]["1"]
+                low, middle, high = (one[k] for k in ("quartile1", "median", "quartile3"))
+                found[run] = [[middle - low], [high - middle]]
         return found
 
     def per_image(self, run: str) -> dict[str, np.ndarray[Any, Any]]:

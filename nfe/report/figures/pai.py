@@ -29,7 +29,7 @@ def _sparsity(figure: Figure, ax: Axes, rows: pd.DataFrame) -> None:
     _lines(ax, rows, "sparsity")
     _mark_lost(figure, ax, rows)
     # Evenly spaced in the logarithm of what is left, so that high sparsities lie apart.
-    forward, back = lambda s: -np.log10(1 - s), lambda t: 1 - 10.0**-t
+    forward, back = lambda s: -np.log10(np.maximum(1 - s, 1e-6)), lambda t: 1 - 10.0**-t
     ax.set_xscale("function", functions=(forward, back))
     values = sorted(rows.loc[rows["pruning"] != "none", "sparsity"].unique())
     if values:

@@ -10,7 +10,8 @@ from nfe.engine.evaluation import BINS
 from nfe.report.figures import style
 from nfe.report.figures.material import Material, per_setting, spread
 
-_COLUMNS = 5
+# Panels side by side; twice as many where there are many.
+_COLUMNS, _MANY = 5, 20
 _SIZE = (2.3, 2.5)
 # A bin with fewer images, all seeds together, is drawn pale: its accuracy says little.
 _FEW = 10
@@ -21,16 +22,17 @@ def draw(material: Material) -> Figure:
     settings = [
         (title, seeds) for title, part in material.panels() for seeds in per_setting(part.good)
     ]
-    figure, axes = style.wrapped(len(settings) or 1, _COLUMNS, _SIZE)
+    figure, axes = style.wrapped(
+        len(settings) or 1, _COLUMNS if len(settings) <= _MANY else 2 * _COLUMNS, _SIZE
+    )
     if not settings:
         style.nothing(axes[0], "no run")
     several = len({title for title, _ in settings}) > 1
     for ax, (title, seeds) in zip(axes, settings, strict=False):
         first = seeds.iloc[0]
-        heading = style.name(first["method"], first["members"])
-        ece = f"ECE {seeds['ece'].mean():.3f}"
         where = f"{title.splitlines()[0]}\n" if several else ""
-        ax.set_title(f"{where}{heading}\n{ece}", fontsize="small")
+        told = f"M = {int(first['members'])}, ECE {seeds['ece'].mean():.3f}"
+        ax.set_title(f"{where}{first['method']}\n{told}", fontsize="small")
         _panel(ax, [material.per_image(run) for run in seeds["run"]])
     style.legend(figure, axes, style.note(material))
     return figure

@@ -123,15 +123,25 @@ def nothing(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", wrap=True)
 
 
-def log_axis(ax: Axes, low: float, high: float, prefixes: bool = True) -> None:
+def log_axis(ax: Axes, low: float, high: float, *, prefixes: bool = True, room: float = 0) -> None:
     """Make x logarithmic from below ``low`` to above ``high``, with round numbers on it.
 
-    ``prefixes``: write 2 M and not 2000000.
+    Args:
+        ax: the panel.
+        low: least value.
+        high: largest value.
+        prefixes: write 2 M and not 2000000.
+        room: points to leave besides on either side, for marks that are shifted.
     """
     ax.set_xscale("log")
-    ax.set_xlim(low / 1.35, high * 1.35)
-    decades = high / low
-    subs = (1, 1.5, 2, 3, 4, 5, 7) if decades < 3 else (1, 2, 5) if decades < 50 else (1,)
+    # The share of the panel's width, some two thirds of its space, on either side.
+    share = min(0.4, (room + 12) / (72 * 0.67 * PANEL_SIZE[0]))
+    margin = max(1.35, (high / low) ** (share / (1 - 2 * share)))
+    if room:
+        margin = max(margin, 1.35 ** (1 + room / 20))
+    ax.set_xlim(low / margin, high * margin)
+    span = high / low * margin
+    subs = (1, 1.5, 2, 3, 4, 5, 7) if span < 4 else (1, 2, 5) if span < 100 else (1,)
     ax.xaxis.set_major_locator(LogLocator(subs=subs))
     ax.xaxis.set_major_formatter(EngFormatter() if prefixes else FormatStrFormatter("%g"))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -183,7 +193,8 @@ def legend(figure: Figure, axes: Sequence[Axes], heading: str) -> None:
     entries: dict[str, Any] = {}
     for ax in axes:
         handles, labels = ax.get_legend_handles_labels()
-        entries = dict(zip(labels, handles, strict=True)) | entries
+        for label, handle in zip(labels, handles, strict=True):
+            entries.setdefault(label, handle)
     drawn = figure.legend(
         list(entries.values()),
         list(entries),
