@@ -98,12 +98,16 @@ HOW: dict[str, tuple[str, str]] = {
     "dvc remote add --default team /mnt/shared/nfe-bench": ("tests/test_remotes.py", "a folder"),
     "dvc config cache.shared group": ("tests/test_remotes.py", "a shared folder"),
     "dvc remote add --default team ssh://user@host/srv/nfe-bench": (RUN, ""),
-    "dvc remote modify --local team keyfile ~/.ssh/id_ed25519": (RUN, ""),
+    "dvc remote modify --local team keyfile ~/.ssh/id_ed25519": (
+        "dvc remote add --force team ssh://user@host/srv/nfe-bench && "
+        "dvc remote modify --local team keyfile ~/.ssh/id_ed25519",
+        "after the command above it",
+    ),
     "dvc remote add --default team s3://bucket/nfe-bench": ("tests/test_remotes.py", "S3"),
     "dvc remote modify team endpointurl https://s3.example.org": ("tests/test_remotes.py", "S3"),
     "dvc remote modify --local team access_key_id KEY": ("tests/test_remotes.py", "S3"),
     "dvc remote modify --local team secret_access_key SECRET": ("tests/test_remotes.py", "S3"),
-    "dvc remote modify team verify true": (RUN, ""),
+    "dvc remote modify team verify true": ("tests/test_remotes.py", "a folder and S3"),
     "nfe-bench verify results/SUITE": ("tests/test_verification.py", "SUITE stands for a name"),
     "git add -A": ("tests/test_release.py", "before and after a release"),
     'git commit -m "Results of SUITE"': ("tests/test_release.py", "before a release"),
@@ -120,6 +124,8 @@ HOW: dict[str, tuple[str, str]] = {
     "nfe-bench data prepare tiny-imagenet --source PATH": (PARSED, NETWORK),
     "nfe-bench data check cifar100 --root data": (PARSED, NETWORK),
     "nfe-bench data prepare tiny-imagenet-c --resolution 32": (PARSED, NETWORK),
+    # docs/results-page.md
+    "nfe-bench page results/quick": (RUN, ""),
     # docs/protocols.md
     "snakemake --cores all --configfile config/tuning.yaml": (
         "snakemake -n --cores all --configfile config/tuning.yaml",
@@ -174,7 +180,15 @@ HOW: dict[str, tuple[str, str]] = {
     "ls results/paper/runs/*/metrics.json | wc -l": CLUSTER,
 }
 # Seconds each: snakemake and dvc import much.
-SLOW = ("snakemake", "dvc", "python", "nfe-bench train", "nfe-bench benchmark", "nfe-bench verify")
+SLOW = (
+    "snakemake",
+    "dvc",
+    "python",
+    "nfe-bench train",
+    "nfe-bench benchmark",
+    "nfe-bench verify",
+    "nfe-bench page",
+)
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
