@@ -131,11 +131,11 @@ def summary_rows(rows: Iterable[Row]) -> list[Row]:
 
     Runs that are only members of others do not count as seeds.
     """
-    return [_summary(seeds) for seeds in _settings(rows)]
+    return [_summary(seeds) for seeds in by_setting(rows)]
 
 
-def _settings(rows: Iterable[Row]) -> list[list[Row]]:
-    """Return the rows of each setting."""
+def by_setting(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return the rows of each setting, in the order of the summary."""
     settings: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         if row["groups"] != MEMBERS:
@@ -168,7 +168,7 @@ def _mean_count(cells: Sequence[str]) -> str:
     return str(round(Fraction(sum(map(int, cells)), len(cells)))) if cells else ""
 
 
-_SHOWN = (
+SHOWN = (
     ("method", "method"),
     ("members", "M"),
     ("setting", "setting"),
@@ -218,7 +218,7 @@ def _shown(row: Row, compared: set[str]) -> list[str]:
         cells[column] = _short(row[column])
     lost = [f"{row[s]} {s}" for s in ("failed", "collapsed") if int(row[s])]
     cells["seeds"] = ", ".join([row["seeds"], *lost])
-    return [cells[column] for column, _ in _SHOWN]
+    return [cells[column] for column, _ in SHOWN]
 
 
 _READER_DECIMALS = {"accuracy": 2, "nll": 4, "ece": 4, "brier": 4, "disagreement": 4}
@@ -246,7 +246,7 @@ def _short(number: str) -> str:
     return f"{value:.0f}"
 
 
-_LEGEND = (
+LEGEND = (
     "One row a setting. ±: half-width of the Student-t 95 % interval over seeds; sd: standard "
     "deviation, where there are fewer than 3 seeds. MACs: multiply-adds of one image's ensemble "
     "prediction; FLOPs = 2 × MACs."
@@ -267,11 +267,11 @@ def _sections(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def markdown(suite: Suite, rows: Sequence[Row]) -> str:
     """Return the summary as Markdown."""
-    lines = [f"# Results of suite {suite.name}", "", suite.note, "", _LEGEND]
+    lines = [f"# Results of suite {suite.name}", "", suite.note, "", LEGEND]
     for title, section in _sections(rows).items():
         lines += ["", f"## {title}", ""]
-        lines.append("| " + " | ".join(name for _, name in _SHOWN) + " |")
-        lines.append("|" + "---|" * len(_SHOWN))
+        lines.append("| " + " | ".join(name for _, name in SHOWN) + " |")
+        lines.append("|" + "---|" * len(SHOWN))
         compared = _compared(section)
         lines += ["| " + " | ".join(_shown(row, compared)) + " |" for row in section]
     return "\n".join(lines) + "\n"
@@ -286,17 +286,26 @@ def _tex(cell: str) -> str:
 
 def latex(suite: Suite, rows: Sequence[Row]) -> str:
     """Return the summary as LaTeX tables (package booktabs)."""
-    lines = [f"% Suite {suite.name}. {suite.note}", f"% {_LEGEND}"]
+    lines = [f"% Suite {suite.name}. {suite.note}", f"% {LEGEND}"]
     for title, section in _sections(rows).items():
         lines += [r"\begin{table}", r"\centering", rf"\caption{{{_tex(title)}}}"]
-        lines.append(rf"\begin{{tabular}}{{lll{'r' * (len(_SHOWN) - 3)}}}")
+        lines.append(rf"\begin{{tabular}}{{lll{'r' * (len(SHOWN) - 3)}}}")
         lines.append(r"\toprule")
-        lines.append(" & ".join(_tex(name) for _, name in _SHOWN) + r" \\")
+        lines.append(" & ".join(_tex(name) for _, name in SHOWN) + r" \\")
         lines.append(r"\midrule")
         compared = _compared(section)
         lines += [" & ".join(map(_tex, _shown(row, compared))) + r" \\" for row in section]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
+
+
+def displayed(summary: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Return for each summary row its section's title and the cells of the columns ``SHOWN``."""
+    found: dict[int, tuple[str, list[str]]] = {}
+    for title, section in _sections(summary).items():
+        compared = _compared(section)
+        found |= {id(row): (title, _shown(row, compared)) for row in section}
+    return [found[id(row)] for row in summary]
 
 
 def labels(summary: Sequence[Row]) -> list[str]:
@@ -332,7 +341,7 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
     """
     rows = run_rows(suite, results, partial)
     summary = summary_rows(rows)
-    seeds = dict(zip(labels(summary), _settings(rows), strict=True))
+    seeds = dict(zip(labels(summary), by_setting(rows), strict=True))
     return {
         "runs.csv": csv_bytes(RUNS, rows),
         "curves.csv": csv_bytes(curves.COLUMNS, curves.rows(seeds, results / "runs")),

@@ -1,0 +1,109 @@
+// What is known of one setting: its seeds, exits, curves, calibration and files.
+const RUN = Object.fromEntries(DATA.runHeader.map((name, place) => [name, place]));
+
+/** Return the run table's columns that say how a seed did; lists per member become columns. */
+function seedColumns(runs) {
+  const means = new Set(DATA.header.filter((c) => c.endsWith("_mean")).map((c) => c.slice(0, -5)));
+  const found = [];
+  DATA.runHeader.forEach((name, place) => {
+    if (name === "seed" || name === "status" || means.has(name) || name === "device") {
+      found.push({ title: name, text: (run) => run[place] });
+    }
+    if (!name.startsWith("member_") || name === "member_runs") return;
+    const parts = Math.max(...runs.map((run) => (run[place] ? run[place].split("/").length : 0)));
+    for (let k = 0; k < parts; k += 1) {
+      found.push({ title: `${name} ${k + 1}`, text: (run) => run[place].split("/")[k] ?? "" });
+    }
+  });
+  return found;
+}
+
+function files(run) {
+  const name = run[RUN.run];
+  const folder = `runs/${encodeURIComponent(name)}`;
+  const links = ["config.json", "metrics.json", "history.csv"].map((f) => link(f, folder, f));
+  if (run[RUN.status] === "ok") {
+    links.push(link("model card", folder, "README.md"));
+    const weights = run[RUN.member_runs] ? run[RUN.member_runs].split("/") : [name];
+    weights.forEach((w, i) => links.push(link(weights.length > 1 ? `checkpoint ${i + 1}` : "checkpoint",
+      DATA.links.artifacts, encodeURIComponent(w), "model.safetensors")));
+  }
+  return element("span", { class: "links" }, ...links);
+}
+
+function seedTable(runs) {
+  const columns = seedColumns(runs).filter((column) => runs.some((run) => column.text(run) !== ""));
+  const head = columns.map((c) => element("th", { scope: "col" }, c.title));
+  const body = runs.map((run) => element("tr", { "data-run": run[RUN.run] },
+    ...columns.map((c) => element("td", { class: "number", "data-key": c.title }, c.text(run))),
+    element("td", {}, files(run))));
+  return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Seeds" },
+    element("table", {},
+      element("thead", {}, element("tr", {}, ...head, element("th", { scope: "col" }, "files"))),
+      element("tbody", {}, ...body)));
+}
+
+/** Return a list of settings that a person can read. */
+function readable(json) {
+  const given = Object.entries(JSON.parse(json || "{}"));
+  return given.map(([key, value]) => `${key}: ${JSON.stringify(value)}`).join("\n") || "none";
+}
+
+/** Return the bins of several runs taken together. */
+function pooled(bins) {
+  return bins[0].map((_, i) => bins[0][i].map((__, part) => bins.reduce((sum, b) => sum + b[i][part], 0)));
+}
+
+function calibrationError(bins) {
+  const images = bins.reduce((sum, [count]) => sum + count, 0);
+  return bins.reduce((sum, [, right, confidence]) => sum + Math.abs(right - confidence), 0) / images;
+}
+
+function exitCharts(runs, chart) {
+  DATA.runHeader.forEach((name, place) => {
+    if (!name.startsWith("member_") || name === "member_runs") return;
+    const values = runs.flatMap((run) => (run[place] ? run[place].split("/") : []).map((cell, k) =>
+      ({ x: k + 1, y: Number(cell), series: `seed ${run[RUN.seed]}` })));
+    if (values.some((v) => v.x > 1)) lines(chart(), values, `${name}, by exit or member`, "exit or member", name);
+  });
+}
+
+function curveCharts(setting, chart) {
+  const curve = DATA.curves[setting.label] ?? [];
+  DATA.curveHeader.forEach((name, place) => {
+    if (!place || !curve.length) return;
+    const values = curve.map((point) => ({ x: point[0], y: point[place], series: name }));
+    lines(chart(), values, `${name}, mean of seeds`, "epoch", name);
+  });
+}
+
+function reliabilityCharts(setting, runs, chart) {
+  const known = setting.runs.map((place) => DATA.bins[place]).filter(Boolean);
+  if (!known.length) return;
+  const ece = known.map((bins) => calibrationError(bins).toFixed(4)).join(", ");
+  reliability(chart(), pooled(known), `reliability, all seeds (ECE ${ece})`);
+}
+
+/** Show a setting in the dialog. */
+function showDetail(setting) {
+  const runs = setting.runs.map((place) => DATA.runs[place]);
+  const cell = (name) => setting.cells[DATA.header.indexOf(name)] ?? "";
+  find("detail-title").textContent = setting.label;
+  const body = find("detail-body");
+  const charts = element("div", { class: "charts" });
+  body.replaceChildren(
+    element("p", { class: "quiet" }, setting.task),
+    element("h3", {}, "Seeds"), seedTable(runs),
+    element("p", { class: "quiet" }, "Checkpoints lie beside the results after “dvc pull”, as far as the ",
+      "default remote holds them; model cards come with a release."),
+    element("h3", {}, "Exits, learning curves, calibration"), charts,
+    element("h3", {}, "Settings of the method"), element("pre", {}, readable(cell("settings"))),
+    element("h3", {}, "Recipe"), element("pre", {}, readable(cell("recipe"))),
+  );
+  if (!find("detail").open) find("detail").showModal();
+  const chart = () => charts.appendChild(element("div", { class: "plot" }));
+  exitCharts(runs, chart);
+  reliabilityCharts(setting, runs, chart);
+  curveCharts(setting, chart);
+  if (!charts.children.length) charts.append("No run of this setting ended well.");
+}

@@ -1,0 +1,129 @@
+// Everything that is drawn, by Vega-Lite.
+const COLOURS = ["#3b82c4", "#e0812b", "#3aa06a", "#d1495b", "#8d6cc0", "#a8705a", "#d46fb0",
+  "#7f8894", "#b3a125", "#2aa9b8"];
+const SHAPES = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down"];
+// More marks than this are drawn on a canvas: an SVG of them would be slow.
+const MANY = 300;
+const drawn = new Map();
+
+function css(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function look() {
+  const ink = css("--ink"), line = css("--line");
+  return {
+    background: null, font: "system-ui, sans-serif", view: { stroke: line },
+    axis: { labelColor: ink, titleColor: ink, gridColor: line, gridOpacity: 0.6, tickColor: line,
+      domainColor: line, labelFontSize: 12, titleFontSize: 13, titleFontWeight: "normal" },
+    legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, labelLimit: 260 },
+    title: { color: ink, fontSize: 13, fontWeight: "normal" }, rule: { color: ink },
+  };
+}
+
+/** Draw a specification into an element, in place of what it shows; the last call wins. */
+async function draw(place, spec, options = {}) {
+  const turn = {};
+  const before = drawn.get(place);
+  drawn.set(place, { turn, view: before?.view });
+  const full = { $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+    autosize: { type: "fit", contains: "padding" }, width: "container", config: look(), ...spec };
+  const frame = element("div", { style: "width: 100%" });
+  if (!before) place.replaceChildren(frame);
+  else place.append(frame);
+  // The interpreter: the page forbids code from text.
+  const { view } = await window.vegaEmbed(frame, full,
+    { actions: false, ast: true, renderer: options.renderer ?? "svg" });
+  if (drawn.get(place)?.turn !== turn) {
+    view.finalize();
+    frame.remove();
+    return;
+  }
+  before?.view?.finalize();
+  place.replaceChildren(frame);
+  drawn.set(place, { turn, view });
+  if (options.click) view.addEventListener("click", (_, item) => item?.datum && options.click(item.datum));
+}
+
+/** Return the points that no other one beats in both; cheapest first. */
+function paretoFront(points, better) {
+  const sign = better === "high" ? 1 : -1;
+  const front = [];
+  for (const point of [...points].sort((a, b) => a.x - b.x || sign * (b.y - a.y))) {
+    if (!front.length || sign * (point.y - front.at(-1).y) > 0) front.push(point);
+  }
+  return front;
+}
+
+/** Draw one mark per setting. */
+function scatter(place, points, axes, show, click) {
+  const front = show.front && axes.better ? paretoFront(points, axes.better) : [];
+  const names = axes.names;
+  const narrow = place.clientWidth < 640;
+  const x = { field: "x", type: "quantitative", title: axes.x,
+    scale: { type: show.log ? "log" : "linear", zero: false, nice: !show.log, padding: 24 },
+    axis: { format: "~s", labelOverlap: true } };
+  const y = { field: "y", type: "quantitative", title: axes.y, scale: { zero: false, padding: 10 } };
+  const legend = { orient: narrow ? "bottom" : "right", columns: narrow ? 2 : 1, symbolLimit: 60,
+    title: axes.colour };
+  const layer = [];
+  if (front.length > 1) {
+    layer.push({ data: { values: front }, mark: { type: "line", interpolate: "step-after",
+      strokeDash: [5, 4], color: css("--quiet") }, encoding: { x, y } });
+  }
+  if (show.bars) {
+    layer.push({ transform: [{ filter: "isValid(datum.low)" }],
+      mark: { type: "rule", strokeWidth: 1.2 },
+      encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" },
+        color: { field: "colour", type: "nominal", scale: { domain: names,
+          range: names.map((_, i) => COLOURS[i % COLOURS.length]) }, legend: null } } });
+  }
+  layer.push({ mark: { type: "point", filled: true, size: 90, opacity: 0.9,
+      cursor: "pointer" },
+    encoding: { x, y,
+      color: { field: "colour", type: "nominal", legend, scale: { domain: names,
+        range: names.map((_, i) => COLOURS[i % COLOURS.length]) } },
+      shape: { field: "colour", type: "nominal", legend, scale: { domain: names,
+        range: names.map((_, i) => SHAPES[i % SHAPES.length]) } },
+      tooltip: [{ field: "label", title: "setting" }, { field: "ytext", title: axes.y },
+        { field: "xtext", title: axes.x }] } });
+  return draw(place, { data: { values: points }, height: narrow ? 340 : 420, layer,
+    description: `${axes.y} against ${axes.x}, one mark per setting` },
+    { click: (datum) => datum.index !== undefined && click(datum.index),
+      renderer: points.length > MANY ? "canvas" : "svg" });
+}
+
+/** Draw lines over a whole-numbered axis: epochs, exits. */
+function lines(place, values, title, x, y) {
+  return draw(place, { data: { values }, title, height: 180,
+    mark: { type: "line", point: x !== "epoch" },
+    encoding: {
+      x: { field: "x", type: "quantitative", title: x, axis: { tickMinStep: 1, format: "d" },
+        scale: { zero: false, nice: false } },
+      y: { field: "y", type: "quantitative", title: y, scale: { zero: false } },
+      color: { field: "series", type: "nominal", title: null, scale: { range: COLOURS },
+        legend: values.some((v) => v.series !== values[0].series) ? { orient: "bottom", columns: 4 } : null },
+      tooltip: [{ field: "series" }, { field: "x", title: x }, { field: "y", title: y }],
+    } });
+}
+
+/** Draw a reliability diagram: accuracy in each bin of confidence, against the diagonal. */
+function reliability(place, bins, title) {
+  const values = bins.map(([count, right, confidence], i) => ({
+    from: i / bins.length, to: (i + 1) / bins.length, images: count,
+    accuracy: count ? right / count : null, confidence: count ? confidence / count : null,
+  })).filter((bin) => bin.images);
+  const side = (field, name) => ({ field, type: "quantitative", title: name,
+    scale: { domain: [0, 1] } });
+  return draw(place, { height: 260, title, layer: [
+    { data: { values }, mark: { type: "bar", color: COLOURS[0], stroke: css("--paper") },
+      encoding: { x: { ...side("from", "confidence"), bin: { binned: true } }, x2: { field: "to" },
+        y: side("accuracy", "accuracy"),
+        tooltip: ["images", "accuracy", "confidence"].map((field) => ({ field, format: "~r" })) } },
+    { data: { values: [{ a: 0, b: 0 }, { a: 1, b: 1 }] },
+      mark: { type: "line", strokeDash: [4, 4], color: css("--ink") },
+      encoding: { x: side("a", "confidence"), y: side("b", "accuracy") } },
+    { data: { values }, mark: { type: "point", filled: true, size: 40, color: COLOURS[1] },
+      encoding: { x: side("confidence", "confidence"), y: side("accuracy", "accuracy") } },
+  ] });
+}
