@@ -31,3 +31,4 @@ rule all:
         LATENCIES,
         TABLES,
         FIGURES,
+        PAGE,

@@ -166,6 +166,14 @@ def figure(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def page(arguments: argparse.Namespace) -> int:
+    """Write a suite's results as one self-contained page."""
+    from nfe.report.page import write
+
+    print(write(arguments.results))
+    return 0
+
+
 def diff(arguments: argparse.Namespace) -> int:
     """Print what differs between two results folders."""
     from nfe.report.difference import compare
@@ -335,6 +343,8 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("name")
     p.add_argument("--runs", type=Path, required=True, help="runs.csv")
     p.add_argument("--output", type=Path, required=True)
+
+    command("page", page).add_argument("results", type=Path, help="results/SUITE")
 
     p = command("diff", diff)
     p.add_argument("released", type=Path)

@@ -42,3 +42,23 @@ rule figure:
         folder=FIGURE_FOLDER,
     shell:
         "{BENCH} figure {wildcards.figure} --runs {input.runs:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule page:
+    input:
+        tables=ancient(TABLES),
+        finished=finished(RUNS),
+    output:
+        report(
+            PAGE,
+            caption="../report/page.rst",
+            category="Page",
+            labels={"suite": SUITE.name},
+        ),
+    log:
+        f"logs/{SUITE.name}/page.log",
+    localrule: True
+    params:
+        results=RESULTS,
+    shell:
+        "{BENCH} page {params.results:q} > {log:q} 2>&1"

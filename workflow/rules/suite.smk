@@ -79,6 +79,7 @@ PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
 FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv")
 TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
+PAGE = RESULTS / "index.html"
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
 FIGURE_FOLDER = ROOT / "figures" / SUITE.name
 FIGURES = [

@@ -12,9 +12,9 @@ from typing import Any
 import vl_convert
 
 from nfe.engine.files import write_bytes
+from nfe.report.manifest import PAGE
 from nfe.report.page import content
 
-NAME = "index.html"
 _SCRIPTS = ("state.js", "grid.js", "plots.js", "detail.js", "main.js")
 
 
@@ -30,8 +30,8 @@ def write(results: Path) -> Path:
     Raises:
         InputError: a table or a run's file is missing or damaged.
     """
-    write_bytes(results / NAME, render(content.collect(results)).encode())
-    return results / NAME
+    write_bytes(results / PAGE, render(content.collect(results)).encode())
+    return results / PAGE
 
 
 def render(data: dict[str, Any]) -> str:
@@ -41,7 +41,7 @@ def render(data: dict[str, Any]) -> str:
     act even if it were not escaped.
     """
     assets = files("nfe.report.page")
-    plotting = f"(() => {{{vl_convert.javascript_bundle()}}})();"
+    plotting = f"(() => {{{vl_convert.javascript_bundle(None)}}})();"
     ours = "\n".join((assets / name).read_text() for name in _SCRIPTS)
     ours = f"(() => {{\n{ours}}})();"
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (plotting, ours))

@@ -35,11 +35,11 @@ function seedTable(runs) {
   const columns = seedColumns(runs).filter((column) => runs.some((run) => column.text(run) !== ""));
   const head = columns.map((c) => element("th", { scope: "col" }, c.title));
   const body = runs.map((run) => element("tr", { "data-run": run[RUN.run] },
-    ...columns.map((c) => element("td", { class: "number", "data-key": c.title }, c.text(run))),
-    element("td", {}, files(run))));
+    ...columns.map((c) => element("td", { class: "number", "data-key": c.title }, c.text(run)))
+      .toSpliced(1, 0, element("td", {}, files(run)))));
   return element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Seeds" },
     element("table", {},
-      element("thead", {}, element("tr", {}, ...head, element("th", { scope: "col" }, "files"))),
+      element("thead", {}, element("tr", {}, ...head.toSpliced(1, 0, element("th", { scope: "col" }, "files")))),
       element("tbody", {}, ...body)));
 }
 

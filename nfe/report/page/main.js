@@ -3,7 +3,11 @@ const AT = Object.fromEntries(DATA.header.map((name, place) => [name, place]));
 const METRIC = new Map(DATA.metrics);
 const ALL = "all";
 const tasks = [...new Set(DATA.settings.map((s) => s.task))];
+// What does not change the plot, so that sorting leaves it as it is.
+const BESIDE = ["sort", "descending", "columns", "setting"];
 let limit = PAGE;
+let plotted = "";
+DATA.settings.forEach((setting, index) => { setting.index = index; });
 
 /** Return the columns of the leaderboard: the tables' own choice first, then all others. */
 function leaderboardColumns() {
@@ -62,7 +66,7 @@ const searchable = new Map(DATA.settings.map((s) =>
 
 /** Return what the plot's cost can be: costs, then every other number that differs. */
 function costChoices() {
-  const named = DATA.costs.map(([key, title, factor]) => ({ key, title, factor }));
+  const named = DATA.costs.map(([key, title, factor]) => ({ key, title, factor, real: true }));
   const others = columns.filter((c) => c.numeric && !METRIC.has(c.key)
     && !named.some((n) => n.key === c.key) && choices(c).length > 1);
   return [...named, ...others.map((c) => ({ key: c.key, title: c.title, factor: 1 }))];
@@ -95,10 +99,15 @@ function showBoard(rows) {
   find("more").textContent = `Show more (${Math.min(limit, rows.length)} of ${rows.length} rows)`;
 }
 
-function showPlot(rows) {
+async function showPlot(rows) {
+  const wanted = Object.entries(state).filter(([key]) => !BESIDE.includes(key));
+  const signature = JSON.stringify([wanted, css("--ink")]);
+  if (signature === plotted) return;
+  plotted = signature;
   const cost = costs.find((c) => c.key === state.x) ?? costs[0];
   const metric = METRIC.has(state.y) ? state.y : DATA.metrics[0][0];
   const colour = known.get(state.colour) ?? columns[0];
+  const title = known.get(metric)?.title ?? metric;
   const part = (s, name) => s.cells[AT[`${metric}_${name}`]];
   const costCell = (s) => s.cells[AT[cost.key]];
   const usable = rows.filter((s) => part(s, "mean") !== "" && costCell(s) !== "");
@@ -107,24 +116,24 @@ function showPlot(rows) {
     const spread = part(s, "ci95") || part(s, "std");
     const x = cost.factor * Number(costCell(s));
     return { x, y, low: spread ? y - Number(spread) : null, high: spread ? y + Number(spread) : null,
-      label: s.label, colour: colour.exact(s) || "–", index: DATA.settings.indexOf(s),
-      ytext: spread ? `${part(s, "mean")} ± ${spread}` : part(s, "mean"), xtext: x.toLocaleString("en") };
+      label: s.label, colour: colour.exact(s) || "–", index: s.index,
+      tip: `${s.label}\n${title}: ${part(s, "mean")}${spread ? ` ± ${spread}` : ""}\n${cost.title}: ${x.toLocaleString("en")}` };
   });
   const names = [...new Set(DATA.settings.map((s) => colour.exact(s) || "–"))];
   const log = state.log === "1" && points.every((p) => p.x > 0);
   const lost = rows.length - usable.length;
+  const better = cost.real ? METRIC.get(metric) : null;
   const device = DATA.settings.find((s) => s.cells[AT.latency_device])?.cells[AT.latency_device];
   find("plot-note").textContent = [
     "Bars: 95 % interval over seeds; standard deviation where there are two; none for one seed.",
-    METRIC.get(metric) ? `Dashed: Pareto front, ${METRIC.get(metric) === "high" ? "higher" : "lower"} is better.`
-      : "No Pareto front: neither more nor less of this metric is better.",
+    better ? `Dashed: Pareto front, ${better === "high" ? "higher" : "lower"} is better.`
+      : "No Pareto front: no cost, or neither more nor less of this metric is better.",
     cost.key === "latency_ms" ? `Measured on ${device}.` : "",
     lost ? `${lost} settings have no value here.` : "",
     "A mark opens its setting.",
   ].filter(Boolean).join(" ");
-  const y = known.get(metric)?.title ?? metric;
-  return scatter(find("plot"), points,
-    { x: cost.title, y, colour: colour.title, names: names.slice(0, 60), better: METRIC.get(metric) },
+  await scatter(find("plot"), points,
+    { x: cost.title, y: title, colour: colour.title, names: names.slice(0, 60), better },
     { front: state.front === "1", bars: state.bars === "1", log },
     (index) => change({ setting: DATA.settings[index].label }));
 }

@@ -27,13 +27,15 @@ async function draw(place, spec, options = {}) {
   const before = drawn.get(place);
   drawn.set(place, { turn, view: before?.view });
   const full = { $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-    autosize: { type: "fit", contains: "padding" }, width: "container", config: look(), ...spec };
+    autosize: { type: "fit", contains: "padding" }, width: "container",
+    // A canvas has no parts to describe.
+    config: { ...look(), aria: !options.many }, ...spec };
   const frame = element("div", { style: "width: 100%" });
   if (!before) place.replaceChildren(frame);
   else place.append(frame);
   // The interpreter: the page forbids code from text.
   const { view } = await window.vegaEmbed(frame, full,
-    { actions: false, ast: true, renderer: options.renderer ?? "svg" });
+    { actions: false, ast: true, renderer: options.many ? "canvas" : "svg" });
   if (drawn.get(place)?.turn !== turn) {
     view.finalize();
     frame.remove();
@@ -61,11 +63,15 @@ function scatter(place, points, axes, show, click) {
   const names = axes.names;
   const narrow = place.clientWidth < 640;
   const x = { field: "x", type: "quantitative", title: axes.x,
-    scale: { type: show.log ? "log" : "linear", zero: false, nice: !show.log, padding: 24 },
+    scale: { type: show.log ? "log" : "linear", ...(show.log ? {} : { zero: false }), nice: !show.log,
+      padding: 24 },
     axis: { format: "~s", labelOverlap: true } };
   const y = { field: "y", type: "quantitative", title: axes.y, scale: { zero: false, padding: 10 } };
   const legend = { orient: narrow ? "bottom" : "right", columns: narrow ? 2 : 1, symbolLimit: 60,
     title: axes.colour };
+  const cycled = (range) => names.map((_, i) => range[i % range.length]);
+  const named = { field: "colour", type: "nominal", legend };
+  const color = { ...named, scale: { domain: names, range: cycled(COLOURS) } };
   const layer = [];
   if (front.length > 1) {
     layer.push({ data: { values: front }, mark: { type: "line", interpolate: "step-after",
@@ -75,31 +81,26 @@ function scatter(place, points, axes, show, click) {
     layer.push({ transform: [{ filter: "isValid(datum.low)" }],
       mark: { type: "rule", strokeWidth: 1.2 },
       encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" },
-        color: { field: "colour", type: "nominal", scale: { domain: names,
-          range: names.map((_, i) => COLOURS[i % COLOURS.length]) }, legend: null } } });
+        color } });
   }
   layer.push({ mark: { type: "point", filled: true, size: 90, opacity: 0.9,
       cursor: "pointer" },
     encoding: { x, y,
-      color: { field: "colour", type: "nominal", legend, scale: { domain: names,
-        range: names.map((_, i) => COLOURS[i % COLOURS.length]) } },
-      shape: { field: "colour", type: "nominal", legend, scale: { domain: names,
-        range: names.map((_, i) => SHAPES[i % SHAPES.length]) } },
-      tooltip: [{ field: "label", title: "setting" }, { field: "ytext", title: axes.y },
-        { field: "xtext", title: axes.x }] } });
+      color, shape: { ...named, scale: { domain: names, range: cycled(SHAPES) } },
+      tooltip: { field: "tip" } } });
   return draw(place, { data: { values: points }, height: narrow ? 340 : 420, layer,
     description: `${axes.y} against ${axes.x}, one mark per setting` },
-    { click: (datum) => datum.index !== undefined && click(datum.index),
-      renderer: points.length > MANY ? "canvas" : "svg" });
+    { click: (datum) => datum.index !== undefined && click(datum.index), many: points.length > MANY });
 }
 
-/** Draw lines over a whole-numbered axis: epochs, exits. */
+/** Draw lines over epochs, or over exits. */
 function lines(place, values, title, x, y) {
-  return draw(place, { data: { values }, title, height: 180,
+  return draw(place, { data: { values }, title, height: 220,
     mark: { type: "line", point: x !== "epoch" },
     encoding: {
-      x: { field: "x", type: "quantitative", title: x, axis: { tickMinStep: 1, format: "d" },
-        scale: { zero: false, nice: false } },
+      x: { field: "x", title: x, ...(x === "epoch"
+        ? { type: "quantitative", axis: { tickMinStep: 1, format: "d" }, scale: { zero: false, nice: false } }
+        : { type: "ordinal", axis: { labelAngle: 0 } }) },
       y: { field: "y", type: "quantitative", title: y, scale: { zero: false } },
       color: { field: "series", type: "nominal", title: null, scale: { range: COLOURS },
         legend: values.some((v) => v.series !== values[0].series) ? { orient: "bottom", columns: 4 } : null },
