@@ -3,6 +3,8 @@
 # make test       the core tests
 # make test-slow  the tests that take minutes each
 # make test-slurm the tests on a real SLURM cluster, started on this machine (as root, once)
+# make test-browser  the results page in a real Chromium, installed where it is missing (as root, once)
+# make docs       the documentation as a site, docs/_site/index.html
 # make lint       formatter, linter, type checker
 # make lock       resolve requirements/*.txt again
 
@@ -11,7 +13,7 @@ BIN := .venv/bin
 CORES ?= all
 WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: benchmark test test-slow test-slurm lint format lock clean
+.PHONY: benchmark test test-slow test-slurm test-browser docs lint format lock clean
 
 .venv: .venv/.complete
 
@@ -39,6 +41,13 @@ test-slurm: .venv
 	tests/slurm/install.sh
 	$(BIN)/python -m pytest -n 2 --dist loadfile -v --durations=0 tests/slurm
 
+test-browser: .venv
+	tests/browser/install.sh
+	$(BIN)/python -m pytest -v tests/browser
+
+docs: .venv
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . docs/_site
+
 lint: .venv
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -57,4 +66,4 @@ lock:
 	$(LOCK) requirements/lock.in pyproject.toml --extra workflow --group dev -o requirements/lock.txt
 
 clean:
-	rm -rf reproduction .snakemake .pytest_cache .mypy_cache .ruff_cache
+	rm -rf reproduction docs/_site .snakemake .pytest_cache .mypy_cache .ruff_cache

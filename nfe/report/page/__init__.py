@@ -41,7 +41,9 @@ def render(data: dict[str, Any]) -> str:
     act even if it were not escaped.
     """
     assets = files("nfe.report.page")
-    plotting = f"(() => {{{vl_convert.javascript_bundle(None)}}})();"
+    # The package's stub lacks the default: no snippet, the libraries alone.
+    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+    plotting = f"(() => {{{bundle}}})();"
     ours = "\n".join((assets / name).read_text() for name in _SCRIPTS)
     ours = f"(() => {{\n{ours}}})();"
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (plotting, ours))

@@ -61,8 +61,9 @@ function choices(c) {
 }
 
 const filters = categories();
+// Words that name a setting; among all the numbers any short one would be found.
 const searchable = new Map(DATA.settings.map((s) =>
-  [s, [s.label, s.task, ...s.shown, ...s.cells].join(" ").toLowerCase()]));
+  [s, [s.label, s.task, ...filters.map((c) => c.exact(s))].join(" ").toLowerCase()]));
 
 /** Return what the plot's cost can be: costs, then every other number that differs. */
 function costChoices() {

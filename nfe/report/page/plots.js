@@ -57,8 +57,16 @@ function paretoFront(points, better) {
   return front;
 }
 
+/** Say in an element, instead of a plot, that there is none. */
+function drawNothing(place, text) {
+  drawn.get(place)?.view?.finalize();
+  drawn.set(place, { turn: {} });
+  place.replaceChildren(text);
+}
+
 /** Draw one mark per setting. */
 function scatter(place, points, axes, show, click) {
+  if (!points.length) return drawNothing(place, "No setting of this choice has both values.");
   const front = show.front && axes.better ? paretoFront(points, axes.better) : [];
   const names = axes.names;
   const narrow = place.clientWidth < 640;
@@ -77,8 +85,9 @@ function scatter(place, points, axes, show, click) {
     layer.push({ data: { values: front }, mark: { type: "line", interpolate: "step-after",
       strokeDash: [5, 4], color: css("--quiet") }, encoding: { x, y } });
   }
-  if (show.bars) {
-    layer.push({ transform: [{ filter: "isValid(datum.low)" }],
+  const spread = points.filter((point) => point.low !== null);
+  if (show.bars && spread.length) {
+    layer.push({ data: { values: spread },
       mark: { type: "rule", strokeWidth: 1.2 },
       encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" },
         color } });
