@@ -4,7 +4,7 @@
 # make test-slow  the tests that take minutes each
 # make test-slurm the tests on a real SLURM cluster, started on this machine (as root, once)
 # make test-browser  the results page in a real Chromium, installed where it is missing (as root, once)
-# make docs       the documentation as a site, docs/_site/index.html
+# make docs       the documentation as a site, docs/_site/docs/index.html
 # make lint       formatter, linter, type checker
 # make lock       resolve requirements/*.txt again
 

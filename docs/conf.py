@@ -11,7 +11,7 @@ version = release = _PROJECT["version"]
 copyright = "nfe-bench contributors, MIT licence"
 extensions = ["myst_parser"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "docs/**"]
+include_patterns = ["README.md", "CONTRIBUTING.md", "docs/**", "results/*/summary.md"]
 exclude_patterns = ["docs/_site"]
 # Section titles are link targets, as on a code host.
 myst_heading_anchors = 3
