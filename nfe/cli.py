@@ -367,6 +367,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _system_error(error: OSError) -> int:
+    if isinstance(error, BrokenPipeError):
+        # The reader of a pipe, such as head, has all that it wanted; nor can more be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    where = f"{error.filename}: " if error.filename else ""
+    print(f"nfe-bench: error: {where}{error.strerror or error}", file=sys.stderr)
+    return FAILED
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     arguments = build_parser().parse_args(argv)
@@ -377,9 +387,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nfe-bench: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"nfe-bench: error: {where}{error.strerror or error}", file=sys.stderr)
-        return FAILED
+        return _system_error(error)
     except DivergenceError as error:
         print(f"nfe-bench: failed: {error}", file=sys.stderr)
         return FAILED

@@ -53,7 +53,7 @@ def test_numbers_are_those_of_the_tables(page):
 def test_sorting_orders_by_number_and_turns_round(page):
     page.open(INDEX)
     rows = table("summary.csv")
-    right = sorted((float(r["nll_mean"]) for r in rows if r["nll_mean"]))
+    right = sorted(float(r["nll_mean"]) for r in rows if r["nll_mean"])
     page.click("th[data-key='nll'] button")
     assert [float(c) for c in page.column("nll") if c] == right
     assert page.one("th[data-key='nll']").get_attribute("aria-sort") == "ascending"
@@ -116,7 +116,8 @@ def test_the_pareto_front_is_what_nothing_beats(page, data):
         for x, y in points
         if not any(a <= x and b >= y and (a, b) != (x, y) for a, b in points)
     }
-    drawn = """return [...document.querySelector('#plot .mark-line.role-mark path').__data__.mark.items]
+    line = "document.querySelector('#plot .mark-line.role-mark path')"
+    drawn = f"""return [...{line}.__data__.mark.items]
         .map(i => [i.datum.x, i.datum.y])"""
     assert {tuple(point) for point in page.script(drawn)} == front
     page.choose("#y", "disagreement")
@@ -194,10 +195,16 @@ def test_the_reliability_diagram_gives_the_tables_ece(data):
 
 def test_every_relative_link_leads_somewhere(page, data):
     page.open(INDEX)
-    links = page.script("return [...document.querySelectorAll('main a, header a')].map(a => a.href)")
+    links = page.script(
+        "return [...document.querySelectorAll('main a, header a')].map(a => a.href)"
+    )
     paths = {Path(link.split("#")[0].removeprefix("file://")) for link in links}
     assert {"runs.csv", "CITATION.cff", "quick.yaml", "pai.pdf"} <= {path.name for path in paths}
     assert [path for path in paths if not path.exists()] == []
+
+
+FOCUSED = """const focused = document.activeElement;
+return focused.id || focused.closest('td, th')?.dataset.key || focused.tagName"""
 
 
 def test_the_keyboard_is_enough(page):
@@ -215,9 +222,7 @@ def test_the_keyboard_is_enough(page):
     seen = []
     for _ in range(80):
         keys.send_keys(Keys.TAB).perform()
-        seen.append(page.script(
-            "const e = document.activeElement; return e.id || e.closest('td, th')?.dataset.key || e.tagName"
-        ))  # fmt: skip
+        seen.append(page.script(FOCUSED))
         if seen[-1] == "method" and page.script("return !!document.activeElement.closest('tbody')"):
             break
     assert {"q", "f.method", "x", "y", "front", "bars", "log", "theme", "reset"} <= set(seen)
@@ -268,7 +273,9 @@ def test_light_and_dark_follow_the_system_and_the_switch(page, scheme, state, da
         ink = luminance(page.script(style, text, "color"))
         contrast = (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05)
         assert contrast >= 4.5, text
-    axis = page.script("return document.querySelector('#plot .role-axis-title text').getAttribute('fill')")
+    axis = page.script(
+        "return document.querySelector('#plot .role-axis-title text').getAttribute('fill')"
+    )
     assert axis == page.script(
         "return getComputedStyle(document.documentElement).getPropertyValue('--ink')"
     )
@@ -294,7 +301,9 @@ def test_values_from_files_are_text(page, data, rendered):
     page.script("return new Promise(done => setTimeout(done, 500))")
     assert page.script("return document.title").startswith("Results of suite </script>")
     for selector in ("h1", "#note", "#legend", "#board tbody th", "#detail-title"):
-        assert HOSTILE in page.script("return document.querySelector(arguments[0]).textContent", selector)
+        assert HOSTILE in page.script(
+            "return document.querySelector(arguments[0]).textContent", selector
+        )
     images = "return [...document.images].filter(i => !i.src.startsWith('data:image/svg')).length"
     assert page.script(images) == 0
     assert page.script("return document.querySelectorAll('b').length") == 0
@@ -322,7 +331,8 @@ INTERACTIONS = {
     "reset": "reset.click()",
 }
 MEASURE = """const done = arguments[0];
-const [q, x, y, more, reset] = ['q', 'x', 'y', 'more', 'reset'].map((i) => document.getElementById(i));
+const [q, x, y, more, reset] = ['q', 'x', 'y', 'more', 'reset']
+  .map((id) => document.getElementById(id));
 const start = performance.now();
 %s;
 const wait = () => ('busy' in document.body.dataset ? setTimeout(wait, 1)
