@@ -91,6 +91,7 @@ def test_everything_is_made_once(made):
     drawn = {p.name for p in figures.iterdir()}
     names = ("accuracy_vs_flops", "pai", "grouping_ratio")
     assert drawn == {f"{n}.{kind}" for n in names for kind in ("png", "svg", "pdf")}
+    assert "Results of suite tiny" in (results / "index.html").read_text()
     assert "Nothing to be done" in made.snakemake("-n")
 
 
@@ -161,6 +162,7 @@ def test_a_report_is_one_page(made):
     made.snakemake("--report", "report.html")
     page = (made.folder / "report.html").read_text()
     assert "accuracy_vs_flops" in page
+    assert "index.html" in page
 
 
 @pytest.mark.parametrize(
