@@ -48,7 +48,7 @@ def examine(config: Mapping[str, Any]) -> Iterator[Finding]:
         True,
         "suite",
         f"{suite.name}: {len(suite.runs)} runs, {len(suite.chunks())} training jobs, at most some "
-        f"{hours:,.0f} {'GPU' if gpus else 'core'} hours",
+        f"{hours:,.{0 if hours >= 10 else 1}f} {'GPU' if gpus else 'core'} hours",
     )
     root = Path(config["data_root"]) if "data_root" in config else None
     yield from _data(runs, root)

@@ -120,6 +120,8 @@ HOW: dict[str, tuple[str, str]] = {
     "nfe-bench data prepare tiny-imagenet --source PATH": (PARSED, NETWORK),
     "nfe-bench data check cifar100 --root data": (PARSED, NETWORK),
     "nfe-bench data prepare tiny-imagenet-c --resolution 32": (PARSED, NETWORK),
+    # docs/results-page.md
+    "nfe-bench page results/quick": (RUN, ""),
     # docs/protocols.md
     "snakemake --cores all --configfile config/tuning.yaml": (
         "snakemake -n --cores all --configfile config/tuning.yaml",
@@ -174,7 +176,15 @@ HOW: dict[str, tuple[str, str]] = {
     "ls results/paper/runs/*/metrics.json | wc -l": CLUSTER,
 }
 # Seconds each: snakemake and dvc import much.
-SLOW = ("snakemake", "dvc", "python", "nfe-bench train", "nfe-bench benchmark", "nfe-bench verify")
+SLOW = (
+    "snakemake",
+    "dvc",
+    "python",
+    "nfe-bench train",
+    "nfe-bench benchmark",
+    "nfe-bench verify",
+    "nfe-bench page",
+)
 
 
 def blocks(text: str) -> Iterator[tuple[str, str]]:
