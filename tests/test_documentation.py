@@ -98,12 +98,16 @@ HOW: dict[str, tuple[str, str]] = {
     "dvc remote add --default team /mnt/shared/nfe-bench": ("tests/test_remotes.py", "a folder"),
     "dvc config cache.shared group": ("tests/test_remotes.py", "a shared folder"),
     "dvc remote add --default team ssh://user@host/srv/nfe-bench": (RUN, ""),
-    "dvc remote modify --local team keyfile ~/.ssh/id_ed25519": (RUN, ""),
+    "dvc remote modify --local team keyfile ~/.ssh/id_ed25519": (
+        "dvc remote add --force team ssh://user@host/srv/nfe-bench && "
+        "dvc remote modify --local team keyfile ~/.ssh/id_ed25519",
+        "after the command above it",
+    ),
     "dvc remote add --default team s3://bucket/nfe-bench": ("tests/test_remotes.py", "S3"),
     "dvc remote modify team endpointurl https://s3.example.org": ("tests/test_remotes.py", "S3"),
     "dvc remote modify --local team access_key_id KEY": ("tests/test_remotes.py", "S3"),
     "dvc remote modify --local team secret_access_key SECRET": ("tests/test_remotes.py", "S3"),
-    "dvc remote modify team verify true": (RUN, ""),
+    "dvc remote modify team verify true": ("tests/test_remotes.py", "a folder and S3"),
     "nfe-bench verify results/SUITE": ("tests/test_verification.py", "SUITE stands for a name"),
     "git add -A": ("tests/test_release.py", "before and after a release"),
     'git commit -m "Results of SUITE"': ("tests/test_release.py", "before a release"),
