@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 
 from nfe.engine.errors import InputError
+from nfe.report import manifest
 from nfe.report.page import content, render, write
 
 
@@ -43,7 +44,7 @@ def test_a_missing_or_damaged_file_is_named(results: Path) -> None:
     (next(results.glob("plan-*.json"))).unlink()
     with pytest.raises(InputError, match=r"one plan-….json is needed for a page; found: none"):
         content.collect(results)
-    assert not (results / "index.html.tmp").exists()
+    assert not list(results.glob(".index.html*"))
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 60, 61, 200])
@@ -66,3 +67,21 @@ def test_nothing_in_a_value_ends_its_place_in_the_page(results: Path) -> None:
     start = page.index('id="data">') + len('id="data">')
     shown = json.loads(page[start : page.index("</script>", start)])
     assert shown == json.loads(json.dumps(data))
+
+
+def test_a_page_made_after_a_release_is_no_difference_and_one_released_is_frozen(
+    tmp_path: Path,
+) -> None:
+    results = tmp_path / "results" / "tiny"
+    release = results / "releases" / "1.0.0" / manifest.NAME
+    release.parent.mkdir(parents=True)
+    frozen = {"files": {}, "artifacts": {}}
+    release.write_text(json.dumps(frozen))
+    (results / "index.html").write_text("a page")
+    assert manifest.differences(results) == ("1.0.0", [])
+    (results / "more.html").write_text("not a page")
+    assert manifest.differences(results)[1] == ["results/tiny/more.html: not in release 1.0.0"]
+    release.write_text(json.dumps({**frozen, "files": manifest.files(results)}))
+    (results / "index.html").write_text("another page")
+    (problem,) = manifest.differences(results)[1]
+    assert problem == "results/tiny/index.html: not the file of release 1.0.0"
