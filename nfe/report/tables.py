@@ -203,13 +203,13 @@ def _compared(rows: Sequence[Row]) -> set[str]:
 
 def _details(row: Row) -> dict[str, Any]:
     settings = json.loads(row["settings"])
-    further = {key: value for key, value in settings.items() if key not in _TOLD}
+    further = {key: text(key, value) for key, value in settings.items() if key not in _TOLD}
     return {**json.loads(row["recipe"]), **further}
 
 
 def setting_words(row: Row, compared: set[str]) -> str:
     """Return what tells a summary row from the others of its method, in words."""
-    details = {k: text(k, v) for k, v in _details(row).items() if k in compared}
+    details = {key: value for key, value in _details(row).items() if key in compared}
     about = {
         "pruning": row["pruning"] if row["pruning"] != "none" else "",
         "s": row["sparsity"] if row["pruning"] != "none" else "",
