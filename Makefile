@@ -27,8 +27,9 @@ WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
 benchmark: .venv
 	@test -z "$(FRESH)" || rm -rf reproduction
-	$(WORKFLOW) --config output=reproduction
+	$(WORKFLOW) --quiet rules --config output=reproduction
 	$(BIN)/nfe-bench diff results/quick reproduction/results/quick
+	@echo "to look at: reproduction/results/quick/index.html"
 
 test: .venv
 	$(BIN)/python -m pytest -n auto --dist loadfile
