@@ -8,7 +8,7 @@ import numpy as np
 
 from nfe.engine import estimate, evaluation, stopping
 from nfe.engine.files import write_csv, write_json, write_npz
-from nfe.engine.latency import network_name
+from nfe.engine.outputs import network_name
 from nfe.engine.run import Run
 from nfe.engine.suite import Suite
 

@@ -32,6 +32,7 @@ from nfe.engine.files import (
     write_json,
     write_npz,
 )
+from nfe.engine.outputs import RESULT_FILES
 from nfe.engine.precision import default_device, prepare_process
 from nfe.engine.run import Run
 from nfe.engine.training import Trainer
@@ -39,7 +40,6 @@ from nfe.engine.training import Trainer
 _log = logging.getLogger(__name__)
 
 PREDICTIONS = ("test_logits", "test_labels", "heldout_logits", "heldout_labels")
-RESULT_FILES = ("config.json", "timing.json", "history.csv", "per_image.npz", "metrics.json")
 
 
 @dataclass

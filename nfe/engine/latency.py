@@ -1,8 +1,6 @@
 """Latency as a job of its own: alone on the device, on the network that a run would train."""
 
 import dataclasses
-import hashlib
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from nfe.engine.environment import device_name, environment
 from nfe.engine.errors import CollapseError
 from nfe.engine.execution import Workplace
 from nfe.engine.files import make_directory, write_json
+from nfe.engine.outputs import network_name
 from nfe.engine.precision import autocast, prepare_process
 from nfe.engine.run import Run
 from nfe.engine.training import build_network
@@ -37,15 +36,6 @@ class _InPrecision(nn.Module):
         with autocast(self._precision, x.device):
             logits: torch.Tensor = self.network(x)
         return logits
-
-
-def network_name(run: Run) -> str:
-    """Return the name of the run's network: all that decides latency, so no seed, no epochs."""
-    fixed = dataclasses.replace(run, seed=0, epochs=1, protocol="equal", audit=False)
-    parts = [fixed.name.removesuffix(f"_e1_s0_{fixed.digest[:10]}"), run.precision]
-    told = {k: v for k, v in fixed.identity().items() if k != "recipe"}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
-    return "_".join([*parts, digest])
 
 
 def measure(run: Run, folder: Path, workplace: Workplace) -> None:

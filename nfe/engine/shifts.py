@@ -19,20 +19,12 @@ from nfe.engine.errors import InputError
 from nfe.engine.evaluation import Array, Combine
 from nfe.engine.execution import Place, Workplace
 from nfe.engine.files import alone, read_json, read_npz, write_json
+from nfe.engine.outputs import CLEAN, CORRUPTIONS, OOD, evaluation_files
 from nfe.engine.precision import prepare_process
 from nfe.engine.prediction import networks
 from nfe.engine.run import Run
 
 _log = logging.getLogger(__name__)
-
-CLEAN = "evaluation.json"
-CORRUPTIONS = "evaluation-corruptions.json"
-OOD = "evaluation-ood-{}.json"
-
-
-def file_names(ood: Sequence[str] = (), corrupted: bool = False) -> list[str]:
-    """Return the names of the files that an evaluation consists of."""
-    return [CLEAN, *(OOD.format(name) for name in ood), *([CORRUPTIONS] if corrupted else [])]
 
 
 def _ood_name(file: str) -> str:
@@ -58,7 +50,7 @@ def evaluate(
     """
     for name in ood:
         outliers.check(run.card, name)
-    wanted = [n for n in file_names(ood, corrupted) if not (place.output / n).exists()]
+    wanted = [n for n in evaluation_files(ood, corrupted) if not (place.output / n).exists()]
     if not wanted:
         _log.info("%s: evaluated", run.name)
         return

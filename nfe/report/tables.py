@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nfe.engine.errors import InputError
-from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import csv_bytes, read_json, write_bytes
-from nfe.engine.latency import network_name
+from nfe.engine.outputs import RESULT_FILES, network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
 from nfe.report import comparison, curves, evaluations, published
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text

@@ -18,8 +18,9 @@ from nfe.engine import cost, evaluation, shifts, stopping, trained
 from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Data
 from nfe.engine.errors import CollapseError, InputError
-from nfe.engine.execution import RESULT_FILES, Place, Workplace
+from nfe.engine.execution import Place, Workplace
 from nfe.engine.files import read_json, read_npz
+from nfe.engine.outputs import CLEAN, RESULT_FILES
 from nfe.engine.precision import prepare_process
 from nfe.engine.run import Run
 from nfe.engine.suite import Suite, load_plan
@@ -178,7 +179,7 @@ class _Verification:
         right |= evaluation.heldout_scores(predictions, combine)
         right |= stopping.scores(predictions, metrics)
         yield from _metrics(folder, metrics, right, METRIC_TOLERANCE)
-        if (clean := folder / shifts.CLEAN).exists():
+        if (clean := folder / CLEAN).exists():
             right = shifts.clean(predictions, combine)
             yield from _metrics(folder, read_json(clean), right, CLEAN_TOLERANCE, clean.name)
         images = evaluation.per_image(
@@ -230,7 +231,7 @@ class _Verification:
         folder, artifacts = self.results / "runs" / run.name, self.artifacts / run.name
         place = Place(folder, artifacts, folder.parent, artifacts.parent)
         for name, found in shifts.read(folder).items():
-            if name == shifts.CLEAN or found["status"] != "ok":
+            if name == CLEAN or found["status"] != "ok":
                 continue
             try:
                 right = shifts.content(run, place, self.workplace, name)

@@ -1,8 +1,10 @@
 # Beyond clean accuracy: each question's file is made once, from a run's predictions or weights.
 if EVALUATE is not None:
 
-    for number, first in enumerate(range(0, len(RUNS), SUITE.runs_per_process)):
-        some = RUNS[first : first + SUITE.runs_per_process]
+    # At least so many runs at a time: each takes seconds.
+    size = max(SUITE.runs_per_process, 12)
+    for number, first in enumerate(range(0, len(RUNS), size)):
+        some = RUNS[first : first + size]
 
         rule:
             name:

@@ -6,12 +6,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from nfe import site
-from nfe.engine import estimate, shifts
+from nfe.engine import estimate
 from nfe.engine.datasets import outliers
 from nfe.engine.errors import InputError
-from nfe.engine.execution import RESULT_FILES
 from nfe.engine.files import make_directory, write_json
-from nfe.engine.latency import network_name
+from nfe.engine.outputs import RESULT_FILES, evaluation_files, network_name
 from nfe.engine.suite import expand
 from nfe.report.catalogue import FORMATS, available
 
@@ -84,7 +83,7 @@ def evaluations(runs):
     return [
         RESULTS / "runs" / run.name / name
         for run in runs
-        for name in shifts.file_names(fitting([run]), corrupted)
+        for name in evaluation_files(fitting([run]), corrupted)
     ]
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nfe.engine.errors import InputError
 from nfe.engine.files import read_json
-from nfe.engine.latency import network_name
+from nfe.engine.outputs import network_name
 from nfe.engine.run import from_identity
 from nfe.report import reading
 from nfe.report.columns import RUNS
