@@ -10,7 +10,7 @@ from nfe.engine.files import read_json
 from nfe.engine.run import specify
 
 # What they learn in runs long enough for their phases: tests/test_released_results.py.
-LONG = ("snapshot", "dst", "edst")
+LONG = ("snapshot", "dst", "edst", "prune_and_tune")
 
 
 @pytest.mark.parametrize("name", [name for name in RIVALS if name not in LONG])
