@@ -1,5 +1,7 @@
 """Figures: what they show, that nothing is covered or clipped, and what became of lost runs."""
 
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -26,6 +28,7 @@ CONFIG = {
         "headline": [
             {"method": ["single", "deep_ensemble", "mimo", "exit_ensemble_distillation"]},
             {"method": "nfe", "exits": [2, 3]},
+            {"method": ["single", "exit_ensemble_distillation"], "architecture": "wrn-10-2"},
         ],
         "sparsity": [{**NFE, "pruning": "snip", "sparsity": 0.5}],
         "pai": [{**NFE, "pruning": ["random", "snip"], "sparsity": [0.5, 0.9], "seeds": 3}],
@@ -76,7 +79,8 @@ def test_no_legend_covers_data_and_no_text_is_clipped(results, name):
     axes = [ax for ax in figure.axes if ax.get_visible()]
     assert any(ax.has_data() for ax in axes)
     (legend,) = figure.legends
-    assert not any(legend.get_window_extent().overlaps(ax.bbox) for ax in axes)
+    boxes = [legend.get_window_extent(), *(ax.get_tightbbox() for ax in axes)]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     # In inches, around all that is drawn.
     drawn, size = figure.get_tightbbox(), figure.get_size_inches()
     assert drawn.x0 >= -0.01

@@ -61,7 +61,10 @@ def _panel(
         style.nothing(ax, "latency was not measured" if column == "latency_ms" else "no run")
         return
     found["cost"] = factor * found[column]
-    low, high, shifts = found["cost"].min(), found["cost"].max(), style.side_by_side(found["cost"])
+    bars = [quartiles.get(run, [[0], [0]]) for run in found["run"]]
+    low = min(cost - bar[0][0] for cost, bar in zip(found["cost"], bars, strict=True))
+    high = max(cost + bar[1][0] for cost, bar in zip(found["cost"], bars, strict=True))
+    shifts = style.side_by_side(found["cost"])
     style.log_axis(ax, low, high, prefixes=column != "latency_ms", room=max(map(abs, shifts)))
     _front(ax, found)
     for point, shift in zip(found.itertuples(), shifts, strict=True):

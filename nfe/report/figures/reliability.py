@@ -30,7 +30,7 @@ def draw(material: Material) -> Figure:
     several = len({title for title, _ in settings}) > 1
     for ax, (title, seeds) in zip(axes, settings, strict=False):
         first = seeds.iloc[0]
-        where = f"{title.splitlines()[0]}\n" if several else ""
+        where = title.splitlines()[0].replace(", ", "\n") + "\n" if several else ""
         told = f"M = {int(first['members'])}, ECE {seeds['ece'].mean():.3f}"
         ax.set_title(f"{where}{first['method']}\n{told}", fontsize="small")
         _panel(ax, [material.per_image(run) for run in seeds["run"]])

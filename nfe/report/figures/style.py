@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from nfe.report.figures.material import Material
+from nfe.report.figures.material import PANEL, Material
 
 # Fixed order, so that a method keeps its colour and mark from one suite to the next.
 METHODS = (
@@ -174,14 +174,15 @@ def side_by_side(costs: pd.Series) -> list[float]:
 def note(material: Material, shown: str = "bars") -> str:
     """Return what bars or bands are, and how many runs were lost."""
     rows = material.rows
-    counts = rows.groupby(["architecture", "dataset", "settings", "method"]).size()
-    n = int(counts.max())
+    counts = material.good.groupby([*PANEL, "settings", "method"]).size()
+    n = int(counts.max()) if len(counts) else 0
     if n < 2:
         text = "one seed a point"
     elif n < 3:
         text = f"{shown}: standard deviation\nover 2 seeds"
     else:
         text = f"{shown}: 95 % interval\nover seeds (n up to {n})"
+        text += "\nstandard deviation where n = 2" * bool((counts == 2).any())
     lost = {status: int((rows["status"] == status).sum()) for status in ("failed", "collapsed")}
     lost["missing"] = material.missing
     told = ", ".join(f"{count} {status}" for status, count in lost.items() if count)
