@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nfe.cli import main
-from nfe.engine import evaluation
+from nfe.engine import evaluation, stopping
 from nfe.engine.execution import Place, Workplace, execute
 from nfe.engine.files import write_json, write_npz
 from nfe.engine.latency import measure
@@ -266,7 +266,8 @@ def _forge(root, run):
     write_npz(root.predictions(run), arrays)
     rule = run.build_method().combine
     scores = evaluation.test_scores(arrays, rule)
-    root.edit(root.run(run) / "metrics.json", lambda m: m.update(scores))
+    path = root.run(run) / "metrics.json"
+    root.edit(path, lambda m: m.update(scores | stopping.scores(arrays, m)))
     images = evaluation.per_image(arrays["test_logits"], arrays["test_labels"], rule)
     write_npz(root.run(run) / "per_image.npz", images)
     tables.write(SUITE, root.results)
