@@ -53,7 +53,10 @@ HOW: dict[str, tuple[str, str]] = {
         "RUN and image.png stand for a reader's own",
     ),
     "nfe-bench list methods": (RUN, ""),
-    "nfe-bench plan --config config/quick.yaml": (RUN, ""),
+    "nfe-bench plan --config config/paper.yaml --summary --gpu a100": (
+        "nfe-bench plan --config config/quick.yaml --summary --gpu a100",
+        "seconds more for the larger suite",
+    ),
     "nfe-bench train --dataset digits --architecture wrn-10-2 --method nfe --set exits=3 "
     "sparsity=0.5 pruning=snip --epochs 30 --seed 0 --output runs/nfe": (
         "nfe-bench train --dataset digits --architecture wrn-10-2 --method nfe --set exits=3 "
@@ -132,13 +135,9 @@ HOW: dict[str, tuple[str, str]] = {
         "hours, where it has not been made",
     ),
     "nfe-bench tune --runs results/tuning/runs.csv --output config/tuned/digits.yaml": (RUN, ""),
-    "snakemake --cores all --configfile config/tuning.yaml --config "
-    "suite=tuning-tiny-imagenet-cpu dataset=tiny-imagenet resolution=32 num_classes=20 "
-    "architecture=wrn-10-2": (
-        "snakemake -n --quiet --cores all --configfile config/tuning.yaml --config "
-        "suite=tuning-tiny-imagenet-cpu dataset=tiny-imagenet resolution=32 num_classes=20 "
-        "architecture=wrn-10-2",
-        "a day, and the data",
+    "snakemake --cores all --configfile config/tuning-tiny-imagenet-cpu.yaml": (
+        "snakemake -n --quiet --cores all --configfile config/tuning-tiny-imagenet-cpu.yaml",
+        "hours, and the data",
     ),
     "nfe-bench tune --runs results/tuning-tiny-imagenet-cpu/runs.csv --output "
     "config/tuned/tiny-imagenet-cpu.yaml": (PARSED, "needs the grid above"),
@@ -157,6 +156,42 @@ HOW: dict[str, tuple[str, str]] = {
     ),
     "python benchmarks/gpu.py": ("python -m py_compile benchmarks/gpu.py", "needs a GPU"),
     "nfe-bench benchmark --architecture A --method M": (PARSED, "A and M stand for names"),
+    # docs/statistics.md
+    "nfe-bench compare": ("nfe-bench compare results/quick single nfe", "arguments left out"),
+    "nfe-bench compare results/quick": (RUN, ""),
+    "nfe-bench compare results/quick --baseline deep_ensemble": (RUN, ""),
+    "nfe-bench compare results/quick nfe deep_ensemble": (RUN, ""),
+    "nfe-bench compare results/quick --group pai --json": (RUN, ""),
+    "nfe-bench compare --run RUN RUN": ("tests/test_comparison.py", "RUN stands for two runs"),
+    # docs/evaluation.md
+    "nfe-bench evaluate --run RUN": ("tests/test_shifted_runs.py", "RUN stands for a name"),
+    "nfe-bench evaluate --run RUN --ood photographs svhn --corruptions": (
+        "tests/test_shifted_runs.py",
+        "RUN stands for a name",
+    ),
+    "nfe-bench data prepare NAME-c": ("tests/test_shifts.py", "NAME stands for a data set"),
+    "nfe-bench verify": ("tests/test_verification.py", "arguments left out"),
+    # docs/paper-suite.md
+    "nfe-bench plan": ("nfe-bench plan --config config/quick.yaml", "arguments left out"),
+    "nfe-bench plan --config config/paper.yaml --summary": (
+        "nfe-bench plan --config config/quick.yaml --summary",
+        "seconds more for the larger suite",
+    ),
+    "nfe-bench figure capacity --runs results/paper/runs.csv --output figures/paper": (
+        "tests/test_figures.py",
+        "of the paper suite, which is not made here",
+    ),
+    "nfe-bench tables --config config/paper.yaml --partial": (
+        "nfe-bench tables --config config/quick.yaml --partial",
+        "of the paper suite, which is not made here",
+    ),
+    "snakemake --cores 2 --configfile config/paper-rehearsal.yaml --config output=reproduction": (
+        "tests/test_paper_suite.py",
+        "one epoch and one seed",
+    ),
+    "snakemake --profile slurm --config only=headline": CLUSTER,
+    "snakemake --profile slurm --config only=[pai,grouping_ratio]": CLUSTER,
+    "snakemake --profile slurm --config seeds=1": CLUSTER,
     # docs/slurm.md
     "snakemake --profile slurm": CLUSTER,
     "snakemake --profile slurm -n": CLUSTER,
@@ -188,6 +223,7 @@ SLOW = (
     "nfe-bench benchmark",
     "nfe-bench verify",
     "nfe-bench page",
+    "nfe-bench compare",
 )
 
 

@@ -266,10 +266,8 @@ def _forge(root, run):
     write_npz(root.predictions(run), arrays)
     rule = run.build_method().combine
     scores = evaluation.test_scores(arrays, rule)
-    root.edit(
-        root.run(run) / "metrics.json",
-        lambda m: m.update({**scores, **stopping.scores(arrays, m)}),
-    )
+    path = root.run(run) / "metrics.json"
+    root.edit(path, lambda m: m.update(scores | stopping.scores(arrays, m)))
     images = evaluation.per_image(arrays["test_logits"], arrays["test_labels"], rule)
     write_npz(root.run(run) / "per_image.npz", images)
     tables.write(SUITE, root.results)

@@ -220,7 +220,10 @@ class _Verification:
         self.said.weights += 1
         network = trained.load(run, weights / "model.safetensors", self.workplace.device)
         image = Normalizer(data.card, data.test.images.device)(data.test.images[:1])
-        yield from _metrics(folder, metrics, cost.inference(network, image), 0)
+        right: dict[str, Any] = cost.inference(network, image)
+        if "exit_macs" in metrics:
+            right["exit_macs"] = run.build_method().exit_macs(network, image)
+        yield from _metrics(folder, metrics, right, 0)
         if (weights / "predictions.npz").exists():
             yield from _predictions(run, network, data, weights / "predictions.npz")
         else:
