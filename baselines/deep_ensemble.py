@@ -46,6 +46,10 @@ class DeepEnsemble(Method):
         """Return the members' seeds; replicates share no member."""
         return list(range(seed * self.members, (seed + 1) * self.members))
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return M, where the members are trained by this run."""
+        return float(self.members)
+
     def network(self, context: Context) -> nn.Module:
         """Return the members side by side, untrained: what inference costs is measured on it."""
         return Independent([context.backbone() for _ in range(self.members)])

@@ -123,6 +123,10 @@ class LocalCritic(Method):
         check_number("critic_lr", self.critic_lr, above=0)
         return self
 
+    def training_passes(self, architecture: Architecture) -> float:
+        """Return 1 and what the critics add, on a ResNet18 the most."""
+        return 1.2
+
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with critics after stages 1 to S − 1."""
         return Critics(context.backbone(), self.width, context.image(), context.classes)

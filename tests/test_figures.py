@@ -14,7 +14,7 @@ from nfe.engine import evaluation
 from nfe.engine.suite import expand
 from nfe.report import tables
 from nfe.report.catalogue import FIGURES, FORMATS, available
-from nfe.report.figures import _DRAWN_BY, accuracy_vs_flops, draw, reliability
+from nfe.report.figures import accuracy_vs_flops, draw, drawer, reliability
 from nfe.report.figures.material import Material, read
 
 NFE = {"method": "nfe", "exits": 2}
@@ -74,7 +74,7 @@ def closed():
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_legend_covers_data_and_no_text_is_clipped(results, name):
-    figure = _DRAWN_BY[name](material(results, name))
+    figure = drawer(name)(material(results, name))
     figure.canvas.draw()
     axes = [ax for ax in figure.axes if ax.get_visible()]
     assert any(ax.has_data() for ax in axes)
@@ -90,7 +90,7 @@ def test_no_legend_covers_data_and_no_text_is_clipped(results, name):
 
 
 def test_every_lost_run_is_counted_beside_the_legend(results):
-    figure = _DRAWN_BY["pai"](material(results, "pai"))
+    figure = drawer("pai")(material(results, "pai"))
     assert (
         figure.legends[0]
         .get_title()
@@ -105,7 +105,7 @@ def test_a_suite_of_which_all_runs_failed_still_has_its_figures(results):
     for name in FIGURES:
         part = material(results, name)
         lost = Material(part.rows.assign(status="failed"), part.folder, part.missing)
-        figure = _DRAWN_BY[name](lost)
+        figure = drawer(name)(lost)
         assert "failed" in figure.legends[0].get_title().get_text()
         plt.close(figure)
 
@@ -127,7 +127,7 @@ def test_the_pareto_front_is_what_nothing_beats(pairs):
 
 
 def test_latencies_of_two_devices_are_never_in_one_panel(results):
-    figure = _DRAWN_BY["accuracy_vs_flops"](material(results, "accuracy_vs_flops"))
+    figure = drawer("accuracy_vs_flops")(material(results, "accuracy_vs_flops"))
     rows = material(results, "accuracy_vs_flops").good
     label = figure.axes[2].get_xlabel()
     (device,) = {
@@ -139,7 +139,7 @@ def test_latencies_of_two_devices_are_never_in_one_panel(results):
 
 def test_gains_over_the_single_network_are_differences_of_seeds(results):
     rows = pd.read_csv(results / "runs.csv")
-    figure = _DRAWN_BY["capacity"](material(results, "capacity"))
+    figure = drawer("capacity")(material(results, "capacity"))
     line = next(line for line in figure.axes[0].lines if line.get_label() == "nfe (M = 3)")
     for network, gain in zip(("wrn-10-1", "wrn-10-2"), line.get_ydata(), strict=True):
         here = rows[rows["architecture"] == network]

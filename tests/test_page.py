@@ -24,9 +24,9 @@ def test_the_same_files_give_the_same_page_and_what_is_added_is_shown(results: P
     page = write(results)
     first = page.read_bytes()
     assert write(results).read_bytes() == first
-    (results / "comparisons.csv").write_text("method,difference\nnfe,<b>1</b>\n")
+    (results / "further.csv").write_text("method,difference\nnfe,<b>1</b>\n")
     added = write(results).read_text()
-    assert "comparisons.csv" in added and "comparisons.csv" not in first.decode()
+    assert "further.csv" in added and "further.csv" not in first.decode()
     assert "<b>1" not in added
 
 

@@ -4,6 +4,8 @@ Every figure has one panel (or row of panels) for each data set and architecture
 as bars or bands, and says beside the legend what these are and which runs were lost.
 """
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,32 +13,23 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from nfe.engine.errors import unknown
 from nfe.report.catalogue import FIGURES, FORMATS
-from nfe.report.figures import (
-    accuracy_vs_flops,
-    calibration,
-    capacity,
-    early_exit,
-    exits,
-    grouping_ratio,
-    pai,
-    reliability,
-)
 from nfe.report.figures.material import Material, read
 
-_DRAWN_BY = {
-    "accuracy_vs_flops": accuracy_vs_flops.draw,
-    "pai": pai.draw,
-    "grouping_ratio": grouping_ratio.draw,
-    "capacity": capacity.draw,
-    "calibration": calibration.draw,
-    "reliability": reliability.draw,
-    "exits": exits.draw,
-    "exit_places": exits.draw_places,
-    "early_exit": early_exit.draw,
-}
+# Figures that a file draws besides the one of its own name.
+_FURTHER = {"exit_places": ("exits", "draw_places")}
+
+
+def drawer(name: str) -> Callable[[Material], Figure]:
+    """Return what draws a figure; some need PyTorch, so only its own file is loaded."""
+    file, function = _FURTHER.get(name, (name, "draw"))
+    found: Callable[[Material], Figure] = getattr(
+        importlib.import_module(f"nfe.report.figures.{file}"), function
+    )
+    return found
 
 
 def draw(name: str, runs: Path, folder: Path) -> None:
@@ -47,16 +40,16 @@ def draw(name: str, runs: Path, folder: Path) -> None:
     """
     if name not in FIGURES:
         raise unknown("figure", name, FIGURES)
-    material: Material = read(runs, FIGURES[name])
+    material = read(runs, FIGURES[name])
     # Same files, same bytes: no random ids and no dates.
     with mpl.rc_context({"svg.hashsalt": "nfe-bench"}):
-        figure = _DRAWN_BY[name](material)
+        figure = drawer(name)(material)
         for kind in FORMATS:
             _save(figure, folder / f"{name}.{kind}", kind)
     plt.close(figure)
 
 
-def _save(figure: mpl.figure.Figure, path: Path, kind: str) -> None:
+def _save(figure: Figure, path: Path, kind: str) -> None:
     undated = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")

@@ -10,8 +10,6 @@ import pandas as pd
 
 from nfe.engine.errors import InputError
 from nfe.engine.files import read_json
-from nfe.engine.outputs import network_name
-from nfe.engine.run import from_identity
 from nfe.report import reading
 from nfe.report.columns import RUNS
 from nfe.report.statistics import summarize
@@ -59,6 +57,9 @@ class Material:
         In milliseconds, as (2, 1): below and above; runs whose network was not timed are left
         out.
         """
+        from nfe.engine.outputs import network_name
+        from nfe.engine.run import from_identity
+
         found = {}
         for run in runs:
             network = network_name(from_identity(read_json(self.folder / run / "config.json")))
