@@ -161,7 +161,8 @@ HOW: dict[str, tuple[str, str]] = {
     "nfe-bench compare results/quick": (RUN, ""),
     "nfe-bench compare results/quick --baseline deep_ensemble": (RUN, ""),
     "nfe-bench compare results/quick nfe deep_ensemble": (RUN, ""),
-    "nfe-bench compare results/quick --group pai --json": (RUN, ""),
+    "nfe-bench compare results/quick --group pai --baseline "
+    '"nfe, M 2, ratio 0.5/0.5, exits after 1" --json': (RUN, ""),
     "nfe-bench compare --run RUN RUN": ("tests/test_comparison.py", "RUN stands for two runs"),
     # docs/evaluation.md
     "nfe-bench evaluate --run RUN": ("tests/test_shifted_runs.py", "RUN stands for a name"),

@@ -235,7 +235,7 @@ class Cluster:
             command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
         )
         if check and done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {done.stderr}")
+            raise RuntimeError(f"{' '.join(command)}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def _configure(self) -> None:
@@ -296,11 +296,7 @@ class Cluster:
             ]
         if name == "mariadbd":
             options = ["--no-defaults", f"--datadir={folder}/mariadb", "--user=root"]
-            subprocess.run(
-                ["mariadb-install-db", *options, "--auth-root-authentication-method=normal"],
-                check=True,
-                capture_output=True,
-            )
+            self._run("mariadb-install-db", *options, "--auth-root-authentication-method=normal")
             return [
                 "mariadbd",
                 *options,

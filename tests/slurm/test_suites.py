@@ -13,7 +13,7 @@ FEWER_EPOCHS = 3
 
 def test_the_quick_suite_gives_the_same_tables_as_here(tmp_path, cluster):
     """Every run of the quick suite; shorter ones and fewer jobs, to keep this test short."""
-    config = {**QUICK, "epochs": FEWER_EPOCHS, "runs_per_process": 12}
+    config = {**QUICK, "epochs": FEWER_EPOCHS, "runs_per_process": 20}
     here, there = Checkout(tmp_path / "here", config), Checkout(tmp_path / "there", config)
     here.finish(here.start(dict(os.environ), "--cores", "2"), 600)
     there.finish(there.submit(cluster), 900)
