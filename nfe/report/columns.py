@@ -22,6 +22,9 @@ SETTING = (
     "protocol",
 )
 
+# Settings are shown and compared within one combination of these.
+PANEL = ("dataset", "resolution", "subset", "architecture", "epochs", "protocol")
+
 METRICS = ("accuracy", "nll", "ece", "brier", "disagreement")
 COSTS = (
     "parameters",

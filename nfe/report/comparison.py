@@ -10,7 +10,7 @@ import numpy as np
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.evaluation import BINS, bin_index
 from nfe.engine.files import read_json, read_npz
-from nfe.report.columns import text
+from nfe.report.columns import PANEL, text
 from nfe.report.statistics import (
     Array,
     Contrast,
@@ -27,8 +27,6 @@ Settings = Mapping[str, Sequence[Row]]
 
 METRICS = ("accuracy", "nll", "ece", "brier")
 BASELINES = ("single", "deep_ensemble")
-# Settings are compared within one of these: what else differs would be compared, too.
-PANEL = ("dataset", "resolution", "subset", "architecture", "epochs", "protocol")
 # The same test images.
 _IMAGES = ("dataset", "resolution", "subset")
 COLUMNS = (

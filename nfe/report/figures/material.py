@@ -9,13 +9,11 @@ import numpy as np
 import pandas as pd
 
 from nfe.engine.errors import InputError
-from nfe.engine.files import read_json
+from nfe.engine.files import read_json, read_npz
 from nfe.report import reading
-from nfe.report.columns import RUNS
+from nfe.report.columns import PANEL, RUNS
 from nfe.report.statistics import summarize
 
-# One panel for each combination.
-PANEL = ("dataset", "resolution", "subset", "architecture", "epochs", "protocol")
 # What tells the settings of one panel apart; a collapsed run has no members to count.
 SETTING = ("method", "members", "settings", "recipe")
 
@@ -72,8 +70,7 @@ class Material:
 
     def per_image(self, run: str) -> dict[str, np.ndarray[Any, Any]]:
         """Return a run's per-image file."""
-        with np.load(self.folder / run / "per_image.npz", allow_pickle=False) as stored:
-            return dict(stored)
+        return read_npz(self.folder / run / "per_image.npz")
 
 
 def _title(panel: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nfe.engine.evaluation import BINS
+from nfe.engine.evaluation import BINS, bin_index
 from nfe.report.figures import style
 from nfe.report.figures.material import Material, per_setting, spread
 
@@ -68,7 +68,7 @@ def _panel(ax: Axes, runs: list[dict[str, Any]]) -> None:
 
 def bins(confidence: Any, correct: Any) -> tuple[Any, Any]:
     """Return accuracy (NaN where empty) and number of images in each of the ECE's bins."""
-    index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    index = bin_index(confidence)
     count = np.bincount(index, minlength=BINS)
     right = np.bincount(index, weights=correct, minlength=BINS)
     with np.errstate(invalid="ignore"):

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from nfe.report.figures.material import PANEL, Material
+from nfe.report.columns import PANEL
+from nfe.report.figures.material import Material
 
 # Fixed order, so that a method keeps its colour and mark from one suite to the next.
 METHODS = (

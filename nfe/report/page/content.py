@@ -10,8 +10,8 @@ from urllib.parse import quote
 import numpy as np
 
 from nfe.engine.errors import InputError
-from nfe.engine.evaluation import BINS
-from nfe.engine.files import read_json
+from nfe.engine.evaluation import BINS, bin_index
+from nfe.engine.files import read_json, read_npz
 from nfe.report import figures, manifest, tables
 from nfe.report.catalogue import FORMATS, available
 
@@ -131,16 +131,9 @@ def _links(results: Path, suite: str, plan: Path) -> dict[str, str]:
 def _bins(results: Path, row: Row) -> list[list[float]] | None:
     if row["status"] != "ok":
         return None
-    path = results / "runs" / row["run"] / "per_image.npz"
-    try:
-        with np.load(path, allow_pickle=False) as images:
-            confidence, correct = images["confidence"].astype(np.float64), images["correct"]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except Exception as error:
-        # A damaged archive raises whatever its damage happens to hit: zlib, zipfile, numpy.
-        raise InputError(f"{path}: damaged ({error})") from None
-    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    images = read_npz(results / "runs" / row["run"] / "per_image.npz")
+    confidence, correct = images["confidence"].astype(np.float64), images["correct"]
+    place = bin_index(confidence)
     count = np.bincount(place, minlength=BINS).tolist()
     right = np.bincount(place[correct], minlength=BINS).tolist()
     total = np.bincount(place, weights=confidence, minlength=BINS).tolist()
