@@ -105,6 +105,8 @@ TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
 FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv", "comparisons.csv")
 if EVALUATE is not None:
     FOR_TOOLS = (*FOR_TOOLS, "evaluation.csv")
+if any(run.audit for run in RUNS):
+    FOR_TOOLS = (*FOR_TOOLS, "selection.csv")
 TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
 PAGE = RESULTS / "index.html"
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
