@@ -40,7 +40,7 @@ test-slow: .venv
 # Two clusters side by side: the tests wait more than they compute.
 test-slurm: .venv
 	tests/slurm/install.sh
-	$(BIN)/python -m pytest -n 2 --dist loadfile -v --durations=0 tests/slurm
+	$(BIN)/python -m pytest -n 3 --dist worksteal -v --durations=0 tests/slurm
 
 test-browser: .venv
 	tests/browser/install.sh

@@ -185,8 +185,12 @@ class Cluster:
         return self._run("squeue", "-h", "-o", what, *options).split("\n")[:-1]
 
     def state(self, node: str) -> str:
-        """Return a node's state in lower case."""
-        return self._run("sinfo", "-h", "-N", "-n", node, "-p", "low", "-o", "%T").strip()
+        """Return a node's state in lower case.
+
+        Of scontrol: sinfo (22.05) goes on calling a node mixed that has come back without its jobs.
+        """
+        told = self.control("show", "node", node, "--oneliner")
+        return told.partition(" State=")[2].partition(" ")[0].lower()
 
     def training_jobs(self, folder: Path) -> list[str]:
         """Return the numbers of the jobs that train in a checkout and are not yet done."""
