@@ -299,7 +299,9 @@ class Cluster:
                 f"--log-file={folder}/munge.log",
             ]
         if name == "mariadbd":
-            options = ["--no-defaults", f"--datadir={folder}/mariadb", "--user=root"]
+            # Databases that start together and share /tmp delete each other's temporary tables.
+            own = [f"--datadir={folder}/mariadb", f"--tmpdir={folder}"]
+            options = ["--no-defaults", *own, "--user=root"]
             self._run("mariadb-install-db", *options, "--auth-root-authentication-method=normal")
             return [
                 "mariadbd",
