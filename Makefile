@@ -37,10 +37,10 @@ test: .venv
 test-slow: .venv
 	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
-# Two clusters side by side: the tests wait more than they compute.
+# Three clusters side by side: the tests wait more than they compute.
 test-slurm: .venv
 	tests/slurm/install.sh
-	$(BIN)/python -m pytest -n 2 --dist loadfile -v --durations=0 tests/slurm
+	$(BIN)/python -m pytest -n 3 --dist worksteal -v --durations=0 tests/slurm
 
 test-browser: .venv
 	tests/browser/install.sh

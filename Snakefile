@@ -30,6 +30,7 @@ rule all:
     input:
         run_files(RUNS),
         LATENCIES,
+        evaluations(EVALUATED),
         TABLES,
         FIGURES,
         PAGE,

@@ -130,10 +130,17 @@ def _without_timing(table: str) -> list[list[str]]:
 
 def test_evaluations_are_made_on_request_and_once(made):
     asked = {"ood": ["photographs"]}
-    made.configure({**CONFIG, "runs_per_process": 9, "evaluate": asked})
     target = "results/tiny/evaluation.csv"
     before = made.made()
+    made.configure({**CONFIG, "evaluate": {**asked, "groups": ["pai"]}})
     made.snakemake(target)
+    rows = (made.folder / target).read_text().splitlines()[1:]
+    assert {row.count("pruning") for row in rows} == {1}
+    made.configure({**CONFIG, "evaluate": {**asked, "groups": ["headlin"]}})
+    assert "did you mean 'headline'?" in made.snakemake("-n", check=False)
+    made.configure({**CONFIG, "runs_per_process": 9, "evaluate": asked})
+    # More is asked than is there: what is missing is made, and the table again.
+    made.snakemake()
     rows = (made.folder / target).read_text().splitlines()
     assert sum(",photographs,,entropy," in row for row in rows) == len(before) - 1
     assert made.made() == before

@@ -12,7 +12,7 @@ from nfe.engine.errors import InputError
 from nfe.engine.files import csv_bytes, read_json, write_bytes
 from nfe.engine.outputs import RESULT_FILES, network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
-from nfe.report import comparison, curves, evaluations, published
+from nfe.report import comparison, curves, evaluations, published, selection
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
 from nfe.report.reading import read
 from nfe.report.statistics import summarize
@@ -413,6 +413,7 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
     seeds = by_label(rows)
     compared = comparison.rows(seeds, comparison.headline_pairs(seeds), results / "runs")
     evaluated = evaluations.rows(seeds, results / "runs")
+    audited = selection.rows(seeds, results / "runs")
     return {
         "runs.csv": csv_bytes(RUNS, rows),
         "curves.csv": csv_bytes(curves.COLUMNS, curves.rows(seeds, results / "runs")),
@@ -422,6 +423,7 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
         "summary.md": markdown(suite, summary, absent(suite, rows)).encode(),
         "summary.tex": latex(suite, summary, absent(suite, rows)).encode(),
         **({"evaluation.csv": csv_bytes(evaluations.COLUMNS, evaluated)} if evaluated else {}),
+        **({"selection.csv": csv_bytes(selection.COLUMNS, audited)} if audited else {}),
     }
 
 

@@ -87,13 +87,20 @@ PidFile={folder}/slurmdbd.pid
 """
 
 
-@contextlib.contextmanager
-def _free_ports(count: int) -> Iterator[list[int]]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        yield [s.getsockname()[1] for s in sockets]
+def _free_ports(count: int) -> list[int]:
+    """Return ports of which nothing listens: below those that outgoing connections take.
+
+    Each process looks from a place of its own, so that clusters that start together do not meet.
+    """
+    first, last = 15000, 32000
+    found: list[int] = []
+    for port in range(first + os.getpid() * 10 % (last - first), last):
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"no {count} free ports below {last}")
 
 
 def wait_until(what: str, true: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -138,7 +145,9 @@ class Cluster:
             self._wait_for_nodes()
             self._run("sacctmgr", "-i", "add", "account", "bench", check=False)
             self._run("sacctmgr", "-i", "add", "user", "root", "account=bench", check=False)
-        except BaseException:
+        except BaseException as error:
+            # The folder goes with the cluster: what its daemons said goes into the error.
+            error.add_note("\n".join(self._last_words()))
             self.__exit__()
             raise
         return self
@@ -185,8 +194,12 @@ class Cluster:
         return self._run("squeue", "-h", "-o", what, *options).split("\n")[:-1]
 
     def state(self, node: str) -> str:
-        """Return a node's state in lower case."""
-        return self._run("sinfo", "-h", "-N", "-n", node, "-p", "low", "-o", "%T").strip()
+        """Return a node's state in lower case.
+
+        Of scontrol: sinfo (22.05) goes on calling a node mixed that has come back without its jobs.
+        """
+        told = self.control("show", "node", node, "--oneliner")
+        return told.partition(" State=")[2].partition(" ")[0].lower()
 
     def training_jobs(self, folder: Path) -> list[str]:
         """Return the numbers of the jobs that train in a checkout and are not yet done."""
@@ -240,8 +253,7 @@ class Cluster:
 
     def _configure(self) -> None:
         self.folder.chmod(0o755)
-        with _free_ports(2 + len(NODES)) as ports:
-            ctld, dbd, *slurmd = ports
+        ctld, dbd, *slurmd = _free_ports(2 + len(NODES))
         host = socket.gethostname().split(".")[0]
         nodes = [
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
@@ -295,7 +307,9 @@ class Cluster:
                 f"--log-file={folder}/munge.log",
             ]
         if name == "mariadbd":
-            options = ["--no-defaults", f"--datadir={folder}/mariadb", "--user=root"]
+            # Databases that start together and share /tmp delete each other's temporary tables.
+            own = [f"--datadir={folder}/mariadb", f"--tmpdir={folder}"]
+            options = ["--no-defaults", *own, "--user=root"]
             self._run("mariadb-install-db", *options, "--auth-root-authentication-method=normal")
             return [
                 "mariadbd",
@@ -319,6 +333,11 @@ class Cluster:
         if name == "slurmctld":
             return lambda: "UP" in self._run("scontrol", "ping", check=False)
         return None
+
+    def _last_words(self) -> Iterator[str]:
+        for name in self._daemons:
+            said = (self.folder / f"{name}.out").read_text(errors="replace")
+            yield f"{name}: {said[-1000:]}"
 
     def _wait_for_nodes(self) -> None:
         wait_until("all nodes idle", lambda: all(self.state(n) == "idle" for n in NODES))

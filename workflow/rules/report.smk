@@ -3,7 +3,7 @@ rule tables:
     input:
         finished(RUNS),
         ancient(LATENCIES),
-        ancient(evaluations(RUNS)),
+        ancient(evaluations(EVALUATED)),
     output:
         csv=report(
             TABLES[:3],

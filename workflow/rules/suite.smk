@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from nfe import site
 from nfe.engine import estimate
 from nfe.engine.datasets import outliers
-from nfe.engine.errors import InputError
+from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import make_directory, write_json
 from nfe.engine.outputs import RESULT_FILES, evaluation_files, network_name
 from nfe.engine.suite import expand
@@ -21,9 +21,16 @@ try:
     if not PLAN.exists():
         make_directory(PLAN.parent)
         write_json(PLAN, SUITE.record())
-    # What is asked for beyond clean accuracy; None: nothing.
-    EVALUATE = config.get("evaluate")
-    for name in (EVALUATE or {}).get("ood", []):
+    # What is asked for beyond clean accuracy, and of which runs.
+    EVALUATE = config.get("evaluate", {})
+    asked = EVALUATE.get(
+        "groups", list(config["groups"]) if "evaluate" in config else []
+    )
+    for name in asked:
+        if name not in config["groups"]:
+            raise unknown("group of the suite (evaluate)", name, config["groups"])
+    EVALUATED = [p.run for p in SUITE.runs if set(asked) & set(p.groups)]
+    for name in EVALUATE.get("ood", []):
         if not any(outliers.fits(planned.run.card, name) for planned in SUITE.runs):
             outliers.check(SUITE.runs[0].run.card, name)
 except InputError as error:
@@ -76,9 +83,7 @@ def fitting(runs):
 
 
 def evaluations(runs):
-    """Return the evaluation files of some runs; none where the suite asks for none."""
-    if EVALUATE is None:
-        return []
+    """Return the evaluation files of some runs."""
     corrupted = EVALUATE.get("corruptions", False)
     return [
         RESULTS / "runs" / run.name / name
@@ -103,8 +108,10 @@ LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
 FOR_TOOLS = ("summary.tex", "summary.json", "curves.csv", "comparisons.csv")
-if EVALUATE is not None:
+if EVALUATED:
     FOR_TOOLS = (*FOR_TOOLS, "evaluation.csv")
+if any(run.audit for run in RUNS):
+    FOR_TOOLS = (*FOR_TOOLS, "selection.csv")
 TABLES = [*(RESULTS / name for name in (*TABLE_NAMES, *FOR_TOOLS)), PLANNED]
 PAGE = RESULTS / "index.html"
 FIGURE_NAMES = available({group for planned in SUITE.runs for group in planned.groups})
