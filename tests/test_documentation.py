@@ -70,7 +70,7 @@ HOW: dict[str, tuple[str, str]] = {
         "a small network for a large one",
     ),
     # CONTRIBUTING
-    "make test-slurm": ("make -n test-slurm", "installs SLURM as root; run by hand"),
+    "make test-slurm": ("make -n test-slurm", "installs SLURM as root; .ci/run calls it"),
     "make test-browser": ("make -n test-browser", "continuous integration runs it"),
     "make lint": ("make -n lint", "continuous integration runs it"),
     ".venv/bin/python -m pip install --no-deps --no-build-isolation examples/multi_head": (

@@ -5,8 +5,12 @@
 # and no controller answering, every snakemake call on this machine would wait for it.
 set -euo pipefail
 tools=/opt/nfe-bench-slurm/bin
-[ -x $tools/sbatch ] && command -v slurmctld slurmd slurmdbd munged mariadbd >/dev/null && exit
-[ "$(id -u)" = 0 ] || { echo "install.sh: root is needed to install SLURM" >&2; exit 1; }
+missing=""
+for program in $tools/sbatch slurmctld slurmd slurmdbd munged mariadbd; do
+    command -v $program >/dev/null || missing="$missing $program"
+done
+[ -n "$missing" ] || exit 0
+[ "$(id -u)" = 0 ] || { echo "install.sh: root is needed to install$missing" >&2; exit 1; }
 mkdir -p $tools
 for tool in sacct sacctmgr salloc sattach sbatch sbcast scancel scontrol sdiag sinfo sprio squeue \
     sreport srun sshare sstat strigger; do
