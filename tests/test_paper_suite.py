@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from nfe.cli import main
+from nfe.engine.suite import expand, read_config
 from nfe.report.catalogue import FIGURES, FORMATS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -50,6 +52,18 @@ def test_the_graph_is_planned_in_30_seconds_and_1_gib() -> None:
     seconds, kilobytes = map(float, done.stdout.split()[-2:])
     assert seconds < 30
     assert kilobytes < 2**20
+
+
+def test_what_is_said_of_the_suite_is_so() -> None:
+    suite = expand(read_config(ROOT / "config" / "paper.yaml"))
+    groups = Counter(group for planned in suite.runs for group in planned.groups)
+    said = (ROOT / "docs" / "paper-suite.md").read_text()
+    trained = sum(map(len, suite.chunks()))
+    assert f"{len(suite.runs):,} runs, {trained:,} of which train" in said
+    table = [row.split(" | ") for row in said.splitlines() if row.startswith("| ")]
+    counts = {row[0].strip("| `"): row[2] for row in table if len(row) > 2 and row[2].isdigit()}
+    assert counts == {group: str(count) for group, count in groups.items()}
+    assert f"{trained:,} training jobs" in (ROOT / "docs" / "slurm.md").read_text()
 
 
 def test_the_rehearsal_goes_through_to_every_figure_and_table(tmp_path: Path) -> None:
