@@ -150,6 +150,10 @@ HOW: dict[str, tuple[str, str]] = {
         "python -m py_compile benchmarks/step.py",
         "measures for minutes",
     ),
+    "python benchmarks/bare.py": (
+        "python -m py_compile benchmarks/bare.py",
+        "measures for a minute, on an idle machine",
+    ),
     "python benchmarks/precision.py": (
         "python -m py_compile benchmarks/precision.py",
         "trains for hours",
