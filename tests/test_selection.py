@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from nfe.engine.execution import Place, Workplace, execute
+from nfe.engine.files import read_json
 from nfe.engine.suite import expand
-from nfe.report import tables
+from nfe.report import model_card, tables
 
 AUDITED = {"method": "single", "audit": True, "seeds": 3}
 CONFIG = {
@@ -58,3 +59,14 @@ def test_watching_the_test_split_changes_no_run(results):
     watched, unwatched = (runs[runs["audit"] == value] for value in (True, False))
     assert watched["accuracy"].tolist() == unwatched["accuracy"].tolist()
     assert watched["nll"].tolist() == unwatched["nll"].tolist()
+
+
+def test_a_card_says_when_the_test_split_was_looked_at(results):
+    suite = expand(CONFIG)
+    told = {}
+    for run in (planned.run for planned in suite.runs if planned.run.method == "single"):
+        metrics = read_json(results / "runs" / run.name / "metrics.json")
+        told.setdefault(run.audit, set()).add(
+            "evaluated once" in model_card.card(suite, run, results, metrics)
+        )
+    assert told == {True: {False}, False: {True}}

@@ -42,7 +42,7 @@ def card(suite: Suite, run: Run, results: Path, metrics: dict[str, Any]) -> str:
         "",
         "## How good",
         "",
-        f"On the {_test(run)} test images, evaluated once, after the last epoch:",
+        f"On the {_test(run)} test images, {_looks(run)}:",
         "",
         "| metric | value |",
         "|---|---|",
@@ -87,6 +87,13 @@ def _sentence(run: Run, metrics: dict[str, Any]) -> str:
         f"on [{run.dataset}](../../../../docs/datasets/{run.dataset}.md) at {run.resolution}×"
         f"{run.resolution} pixels (subset: {run.subset})."
     )
+
+
+def _looks(run: Run) -> str:
+    """Return in words when the test split was evaluated."""
+    if run.audit:
+        return "after the last epoch; what they gave after earlier ones chose nothing"
+    return "evaluated once, after the last epoch"
 
 
 def _test(run: Run) -> str:
