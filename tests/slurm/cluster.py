@@ -170,6 +170,8 @@ class Cluster:
             # However this process ends, its daemons do not outlive it.
             ["setpriv", "--pdeathsig", "TERM", *self._command(name)],
             env=self.environment,
+            # Should one crash, its core goes with the folder.
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
