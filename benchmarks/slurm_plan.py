@@ -8,13 +8,12 @@ docs/slurm.md and docs/paper-suite.md and writes slurm_plan.json.
 """
 
 import heapq
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from nfe.engine import estimate
-from nfe.engine.files import write_json
+from nfe.engine.files import read_json, write_json
 from nfe.engine.suite import MEMBERS, Suite, expand, read_config
 
 HERE = Path(__file__).resolve().parent
@@ -63,7 +62,7 @@ def groups(suite: Suite) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Print and write both tables."""
-    extra = overhead(json.loads((HERE / "slurm_scale.json").read_text()))
+    extra = overhead(read_json(HERE / "slurm_scale.json"))
     suite = expand(read_config(HERE.parent / "config" / "paper.yaml"))
     found = {
         "runs": len(suite.runs),

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,14 +187,23 @@ def expand(config: Mapping[str, Any]) -> Suite:
     )
 
 
+def check_groups(config: Mapping[str, Any], names: Iterable[str], key: str) -> None:
+    """Check that a key of the configuration names groups of the suite.
+
+    Raises:
+        InputError: a name is not one of them.
+    """
+    for name in names:
+        if name not in config["groups"]:
+            raise unknown(f"group of the suite ({key})", name, config["groups"])
+
+
 def _groups(config: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     """Return the groups to make: all, or those that ``only`` names."""
     groups: dict[str, list[Mapping[str, Any]]] = config["groups"]
     only = config.get("only", list(groups))
     names = [only] if isinstance(only, str) else only
-    for name in names:
-        if name not in groups:
-            raise unknown("group of the suite (only)", name, groups)
+    check_groups(config, names, "only")
     return {name: entries for name, entries in groups.items() if name in names}
 
 

@@ -22,7 +22,7 @@ def rows(settings: Mapping[str, Sequence[Mapping[str, str]]], runs: Path) -> lis
     found = []
     for setting, seeds in settings.items():
         finished = [row["run"] for row in seeds if row["status"] == "ok"]
-        histories = [_history(runs / run / "history.csv") for run in finished]
+        histories = [history(runs / run) for run in finished]
         for epochs in zip(*histories, strict=True):
             means = {name: fmean(float(epoch[name]) for epoch in epochs) for name in _SHOWN}
             cells = {name: text(name, value) for name, value in means.items()}
@@ -30,6 +30,7 @@ def rows(settings: Mapping[str, Sequence[Mapping[str, str]]], runs: Path) -> lis
     return found
 
 
-def _history(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
+def history(run: Path) -> list[dict[str, str]]:
+    """Return one row per epoch of a run's folder; none where the run trained nothing itself."""
+    with open(run / "history.csv", newline="") as file:
         return list(csv.DictReader(file))

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nfe.engine import shifts
-from nfe.report.columns import text
-from nfe.report.statistics import summarize
+from nfe.report import summaries
 
 METRICS = (
     "accuracy",
@@ -26,7 +25,7 @@ COLUMNS = (
     *_WHERE,
     "seeds",
     "missing",
-    *(f"{m}_{statistic}" for m in METRICS for statistic in ("mean", "std", "ci95")),
+    *summaries.columns(METRICS),
 )
 
 
@@ -53,9 +52,7 @@ def rows(settings: Mapping[str, Sequence[Mapping[str, str]]], runs: Path) -> lis
 
 
 def _statistics(values: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {
-        f"{metric}_{statistic}": text(metric, number)
-        for metric in METRICS
-        if metric in values[0]
-        for statistic, number in summarize([row[metric] for row in values]).items()
-    }
+    found: dict[str, str] = {}
+    for metric in (m for m in METRICS if m in values[0]):
+        found |= summaries.cells(metric, [row[metric] for row in values])
+    return found

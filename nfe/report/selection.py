@@ -5,21 +5,14 @@ The reference code of several methods reports the best test accuracy of any epoc
 nothing is ever chosen by it here.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nfe.report.columns import text
-from nfe.report.statistics import summarize
+from nfe.report import summaries
+from nfe.report.curves import history
 
 _MEASURED = ("last", "best", "added", "best_epoch")
-COLUMNS = (
-    "setting",
-    "method",
-    "seeds",
-    "epochs",
-    *(f"{name}_{statistic}" for name in _MEASURED for statistic in ("mean", "std", "ci95")),
-)
+COLUMNS = ("setting", "method", "seeds", "epochs", *summaries.columns(_MEASURED))
 
 
 def rows(settings: Mapping[str, Sequence[Mapping[str, str]]], runs: Path) -> list[dict[str, str]]:
@@ -34,17 +27,16 @@ def rows(settings: Mapping[str, Sequence[Mapping[str, str]]], runs: Path) -> lis
     found = []
     for label, seeds in settings.items():
         audited = [row for row in seeds if row["audit"] == "true" and row["status"] == "ok"]
-        curves = [_curve(runs / row["run"] / "history.csv") for row in audited]
+        curves = [_curve(runs / row["run"]) for row in audited]
         if trained := [curve for curve in curves if curve]:
             about = {"setting": label, "method": audited[0]["method"], "seeds": str(len(trained))}
             found.append(about | {"epochs": audited[0]["epochs"]} | _statistics(trained))
     return found
 
 
-def _curve(path: Path) -> list[float]:
+def _curve(run: Path) -> list[float]:
     """Return the test accuracy after each epoch, in percent."""
-    with open(path, newline="") as file:
-        return [float(row["test_accuracy"]) for row in csv.DictReader(file)]
+    return [float(epoch["test_accuracy"]) for epoch in history(run)]
 
 
 def _statistics(curves: Sequence[Sequence[float]]) -> dict[str, str]:
@@ -54,8 +46,7 @@ def _statistics(curves: Sequence[Sequence[float]]) -> dict[str, str]:
         "added": [max(curve) - curve[-1] for curve in curves],
         "best_epoch": [1.0 + curve.index(max(curve)) for curve in curves],
     }
-    return {
-        f"{name}_{statistic}": text("accuracy", number)
-        for name in _MEASURED
-        for statistic, number in summarize(values[name]).items()
-    }
+    found: dict[str, str] = {}
+    for name in _MEASURED:
+        found |= summaries.cells(name, values[name], like="accuracy")
+    return found

@@ -12,7 +12,7 @@ from nfe.engine.errors import InputError
 from nfe.engine.files import csv_bytes, read_json, write_bytes
 from nfe.engine.outputs import RESULT_FILES, network_name
 from nfe.engine.suite import MEMBERS, Planned, Suite
-from nfe.report import comparison, curves, evaluations, published, selection
+from nfe.report import comparison, curves, evaluations, published, selection, summaries
 from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
 from nfe.report.reading import read
 from nfe.report.statistics import summarize
@@ -29,14 +29,14 @@ SUMMARY = (
     "seeds",
     "failed",
     "collapsed",
-    *(f"{m}_{statistic}" for m in METRICS for statistic in ("mean", "std", "ci95")),
+    *summaries.columns(METRICS),
     *COSTS,
     "latency_ms",
     "latency_device",
     "train_seconds_mean",
     "groups",
     *RECIPE,
-    *(f"{m}_{statistic}" for m in FURTHER for statistic in ("mean", "std", "ci95")),
+    *summaries.columns(FURTHER),
     "recipe",
     "schema",
 )
@@ -157,8 +157,7 @@ def _summary(seeds: Sequence[Row]) -> Row:
     summary["groups"] = "/".join(groups)
     for metric in (*METRICS, *FURTHER):
         values = [float(row[metric]) for row in good if row[metric]]
-        for statistic, value in summarize(values).items():
-            summary[f"{metric}_{statistic}"] = text(metric, value)
+        summary |= summaries.cells(metric, values)
     seconds = [float(row["train_seconds"]) for row in good]
     summary["train_seconds_mean"] = text("train_seconds", summarize(seconds)["mean"])
     return summary

@@ -8,10 +8,10 @@ from snakemake.exceptions import WorkflowError
 from nfe import site
 from nfe.engine import estimate
 from nfe.engine.datasets import outliers
-from nfe.engine.errors import InputError, unknown
+from nfe.engine.errors import InputError
 from nfe.engine.files import make_directory, write_json
 from nfe.engine.outputs import RESULT_FILES, evaluation_files, network_name
-from nfe.engine.suite import expand
+from nfe.engine.suite import check_groups, expand
 from nfe.report.catalogue import FORMATS, available
 
 try:
@@ -22,13 +22,9 @@ try:
         make_directory(PLAN.parent)
         write_json(PLAN, SUITE.record())
     # What is asked for beyond clean accuracy, and of which runs.
-    EVALUATE = config.get("evaluate", {})
-    asked = EVALUATE.get(
-        "groups", list(config["groups"]) if "evaluate" in config else []
-    )
-    for name in asked:
-        if name not in config["groups"]:
-            raise unknown("group of the suite (evaluate)", name, config["groups"])
+    EVALUATE = config.get("evaluate", {"groups": []})
+    asked = EVALUATE.get("groups", config["groups"])
+    check_groups(config, asked, "evaluate")
     EVALUATED = [p.run for p in SUITE.runs if set(asked) & set(p.groups)]
     for name in EVALUATE.get("ood", []):
         if not any(outliers.fits(planned.run.card, name) for planned in SUITE.runs):
