@@ -98,13 +98,13 @@ class Run:
         words = [f"{self.dataset}{self.resolution}"]
         words += [self.subset] if self.subset != "all" else []
         words += [self.architecture, self.method]
-        words += [f"{key}={_readable(value)}" for key, value in self._telling().items()]
+        words += [f"{key}={_readable(value)}" for key, value in self.telling().items()]
         words += [self.protocol] if self.protocol != "equal" else []
         words += ["audit"] if self.audit else []
         words += [f"e{self.epochs}", f"s{self.seed}", self.digest[:10]]
         return "_".join(re.sub(r"[^A-Za-z0-9.=+-]+", "-", word) for word in words)
 
-    def _telling(self) -> dict[str, Any]:
+    def telling(self) -> dict[str, Any]:
         """Return the settings that the others and the defaults do not imply."""
         backbone, cls = architecture(self.architecture), method_class(self.method)
         telling = dict(self.settings)

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from nfe.engine import contrasts
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
 from nfe.engine.method import method_class, method_names
@@ -38,6 +39,8 @@ _RUN_KEYS = (
 )
 # Keys of an entry that say which combinations it has besides, and which it lacks.
 _GRID_KEYS = ("include", "exclude")
+# What of a plan says how its runs are made, and changes no number.
+_MAKING = ("runs_per_process", "checkpoint_seconds")
 # Runs that are only there because another run combines them.
 MEMBERS = "members"
 
@@ -60,6 +63,8 @@ class Suite:
         runs: every run once, in the order of the configuration; members behind.
         runs_per_process: short runs that share one process.
         checkpoint_seconds: seconds between saved states.
+        comparisons: names of the first run of a setting and of its baseline, for each comparison
+            that the configuration asks for besides those of the headline.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Suite:
     runs: tuple[Planned, ...]
     runs_per_process: int = 1
     checkpoint_seconds: float = 300.0
+    comparisons: tuple[tuple[str, str], ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -80,12 +86,17 @@ class Suite:
             "runs_per_process": self.runs_per_process,
             "checkpoint_seconds": self.checkpoint_seconds,
             "runs": runs,
+            **(
+                {"comparisons": [list(pair) for pair in self.comparisons]}
+                if self.comparisons
+                else {}
+            ),
         }
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits over what the tables depend on: note, runs and groups."""
-        told = {k: self.record()[k] for k in ("suite", "note", "runs")}
+        """Twelve hexadecimal digits over what the tables depend on."""
+        told = {k: v for k, v in self.record().items() if k not in _MAKING}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def chunks(self) -> list[list[Run]]:
@@ -184,7 +195,25 @@ def expand(config: Mapping[str, Any]) -> Suite:
         runs=tuple(wanted.values()),
         runs_per_process=config.get("runs_per_process", 1),
         checkpoint_seconds=config.get("checkpoint_seconds", 300.0),
+        comparisons=tuple(_comparisons(config, wanted.values())),
     )
+
+
+def _comparisons(config: Mapping[str, Any], runs: Iterable[Planned]) -> dict[tuple[str, str], None]:
+    """Return the pairs that the configuration asks for, each once; of the groups to make."""
+    found: dict[tuple[str, str], None] = {}
+    check_groups(config, [e["group"] for e in config.get("comparisons", ())], "comparisons")
+    for entry in config.get("comparisons", ()):
+        group, baseline = entry["group"], entry["baseline"]
+        members = [planned.run for planned in runs if group in planned.groups]
+        pairs = contrasts.pairs(members, baseline)
+        if members and not pairs:
+            raise InputError(
+                f"comparisons: no two settings of group {group!r} differ in nothing but "
+                f"{_words(baseline)}"
+            )
+        found |= dict.fromkeys(pairs)
+    return found
 
 
 def check_groups(config: Mapping[str, Any], names: Iterable[str], key: str) -> None:
@@ -326,8 +355,9 @@ def load_plan(path: Path) -> Suite:
             runs,
             record["runs_per_process"],
             record["checkpoint_seconds"],
+            tuple((setting, baseline) for setting, baseline in record.get("comparisons", ())),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a plan ({error})") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -173,6 +173,21 @@ def headline_pairs(settings: Settings) -> list[tuple[str, str]]:
     ]
 
 
+def wanted_pairs(settings: Settings, runs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the labels of the settings of pairs of runs; what has no row yet is left out.
+
+    Args:
+        settings: the rows of runs.csv of each setting, by its label.
+        runs: names of a run of the setting and of one of its baseline.
+    """
+    labels = {row["run"]: label for label, rows in settings.items() for row in rows}
+    return [
+        (labels[setting], labels[baseline])
+        for setting, baseline in runs
+        if setting in labels and baseline in labels
+    ]
+
+
 def in_group(settings: Settings, group: str) -> list[str]:
     """Return the labels of the settings that a group of the suite wants."""
     return [label for label, rows in settings.items() if group in _groups(rows)]

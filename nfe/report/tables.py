@@ -410,7 +410,8 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
     rows = run_rows(suite, results, partial)
     summary = summary_rows(rows)
     seeds = by_label(rows)
-    compared = comparison.rows(seeds, comparison.headline_pairs(seeds), results / "runs")
+    pairs = [*comparison.headline_pairs(seeds), *comparison.wanted_pairs(seeds, suite.comparisons)]
+    compared = comparison.rows(seeds, dict.fromkeys(pairs), results / "runs")
     evaluated = evaluations.rows(seeds, results / "runs")
     audited = selection.rows(seeds, results / "runs")
     return {
