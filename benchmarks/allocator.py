@@ -1,6 +1,6 @@
 """What keeping freed memory gives on a CPU: python benchmarks/allocator.py
 
-Training of a WRN-10-2 at 32×32, batch 128, bfloat16, one thread, measured as by nfe-bench benchmark,
+Training of a WRN-10-2 at 32×32, batch 128, bfloat16, one thread, as nfe-bench benchmark measures,
 with nfe/engine/allocator.py and without; the two take turns, each in a process of its own. Writes
 allocator.csv (images per second, medians of the turns) and allocator.json (environment).
 """
