@@ -72,9 +72,12 @@ def closed():
     plt.close("all")
 
 
+@pytest.mark.parametrize("data", [("digits", "all"), ("tiny-imagenet", "20-classes-250-per-class")])
 @pytest.mark.parametrize("name", FIGURES)
-def test_no_legend_covers_data_and_no_text_is_clipped(results, name):
-    figure = drawer(name)(material(results, name))
+def test_no_legend_covers_data_and_no_text_is_clipped(results, name, data):
+    part = material(results, name)
+    rows = part.rows.assign(dataset=data[0], subset=data[1])
+    figure = drawer(name)(Material(rows, part.folder, part.missing))
     figure.canvas.draw()
     axes = [ax for ax in figure.axes if ax.get_visible()]
     assert any(ax.has_data() for ax in axes)

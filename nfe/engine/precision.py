@@ -8,6 +8,8 @@ import torch
 import torch.utils.deterministic
 from torch import Tensor
 
+from nfe.engine.allocator import keep_memory
+
 # Resolved before a run is specified: no run's identity says so.
 AUTO = "auto"
 
@@ -38,7 +40,8 @@ PRECISIONS = {name: Mode(dtype) for name, dtype in _DTYPES.items()} | {
 
 
 def prepare_process(threads: int, precision: str) -> None:
-    """Pin the number of threads, and make all algorithms deterministic unless in fast mode."""
+    """Pin threads, keep freed memory, and make algorithms deterministic unless in fast mode."""
+    keep_memory()
     fast = PRECISIONS[precision].fast
     # cuBLAS is deterministic only with a fixed workspace, read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

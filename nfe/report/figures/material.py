@@ -74,12 +74,12 @@ class Material:
 
 
 def _title(panel: dict[str, Any]) -> str:
-    resolution = panel["resolution"]
-    subset = "" if panel["subset"] == "all" else f" ({panel['subset']})"
-    return (
-        f"{panel['dataset']} {resolution}×{resolution}{subset}, {panel['architecture']}\n"
-        f"{panel['epochs']} epochs, protocol {panel['protocol']}"
-    )
+    lines = [
+        f"{panel['dataset']} {panel['resolution']}×{panel['resolution']}, {panel['architecture']}",
+        "" if panel["subset"] == "all" else panel["subset"],
+        f"{panel['epochs']} epochs, protocol {panel['protocol']}",
+    ]
+    return "\n".join(line for line in lines if line)
 
 
 def read(runs: Path, groups: Sequence[str]) -> Material:
