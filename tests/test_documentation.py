@@ -150,6 +150,10 @@ HOW: dict[str, tuple[str, str]] = {
         "python -m py_compile benchmarks/step.py",
         "measures for minutes",
     ),
+    "python benchmarks/allocator.py": (
+        "python -m py_compile benchmarks/allocator.py",
+        f"{HOURS} tests/test_allocator.py",
+    ),
     "python benchmarks/bare.py": (
         "python -m py_compile benchmarks/bare.py",
         "measures for a minute, on an idle machine",
@@ -160,6 +164,9 @@ HOW: dict[str, tuple[str, str]] = {
     ),
     "python benchmarks/gpu.py": ("python -m py_compile benchmarks/gpu.py", "needs a GPU"),
     "nfe-bench benchmark --architecture A --method M": (PARSED, "A and M stand for names"),
+    # docs/results.md
+    "nfe-bench verify results/tiny-imagenet-cpu": (RUN, ""),
+    "nfe-bench compare results/tiny-imagenet-cpu nfe deep_ensemble": (RUN, ""),
     # docs/statistics.md
     "nfe-bench compare": ("nfe-bench compare results/quick single nfe", "arguments left out"),
     "nfe-bench compare results/quick": (RUN, ""),
