@@ -119,11 +119,10 @@ def make_origin(folder: Path) -> Clone:
             shutil.copy(source, target)
     (folder / "config" / "quick.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
     pipeline = yaml.safe_load((folder / "dvc.yaml").read_text())
-    for stage in ("tuning", "tuned-digits"):
-        del pipeline["stages"][stage]
-    pipeline["plots"] = [
-        p for p in pipeline["plots"] if not any(name in str(p) for name in ("pai", "ratio"))
-    ]
+    stages = pipeline["stages"]
+    pipeline["stages"] = {name: stages[name] for name in ("digits", "tiny-imagenet-32", "quick")}
+    absent = ("pai", "ratio", "tiny-imagenet")
+    pipeline["plots"] = [p for p in pipeline["plots"] if not any(name in str(p) for name in absent)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
     origin = Clone(folder)
     origin("git", "init", "--quiet", "--initial-branch", "main")
