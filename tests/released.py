@@ -124,6 +124,10 @@ def make_origin(folder: Path) -> Clone:
     absent = ("pai", "ratio", "tiny-imagenet")
     pipeline["plots"] = [p for p in pipeline["plots"] if not any(name in str(p) for name in absent)]
     (folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+    # Nothing is released here yet.
+    citation = yaml.safe_load((folder / "CITATION.cff").read_text())
+    del citation["references"]
+    (folder / "CITATION.cff").write_text(yaml.safe_dump(citation, sort_keys=False))
     origin = Clone(folder)
     origin("git", "init", "--quiet", "--initial-branch", "main")
     origin.commit("Code and configuration")

@@ -50,10 +50,9 @@ def unfounded(block: str) -> list[str]:
     lost = []
     for sign, digits, unit in numbers(block):
         half = 0.500001 * 10.0 ** -len(digits.partition(".")[2])
-        signed = {"": known + [-value for value in known], "+": known}.get(
-            sign, [-value for value in known]
-        )
-        if not any(abs(float(digits) - value / UNITS[unit]) <= half for value in signed):
+        signs = {"": (1, -1), "+": (1,)}.get(sign, (-1,))
+        values = (way * value / UNITS[unit] for way in signs for value in known)
+        if not any(abs(float(digits) - value) <= half for value in values):
             lost.append(f"{sign}{digits} {unit}".strip())
     return lost
 

@@ -24,23 +24,25 @@ def pairs(runs: Iterable[Run], baseline: Mapping[str, Any]) -> list[tuple[str, s
     return [
         (run.name, other.name)
         for run in first
+        if (wanted := _with(run, baseline)) is not None
         for other in first
-        if other != run and other == _with(run, baseline, other)
+        if other != run and _is(other, wanted, tuned_alike=wanted.method == run.method)
     ]
 
 
-def _with(run: Run, baseline: Mapping[str, Any], other: Run) -> Run | None:
-    """Return the run with the baseline's values; None where its method has no such setting.
-
-    A baseline of another method has that method's own recipe: each is tuned by itself.
-    """
+def _with(run: Run, baseline: Mapping[str, Any]) -> Run | None:
+    """Return the run with the baseline's values; None where its method has no such setting."""
     values = dict(baseline)
     method = values.pop("method", run.method)
-    same = method == run.method
+    kept = run.telling() if method == run.method else {}
     try:
-        built = method_class(method).from_settings({**(run.telling() if same else {}), **values})
+        built = method_class(method).from_settings({**kept, **values})
         settings = built.resolved(architecture(run.architecture)).settings()
     except InputError:
         return None
-    recipe = run.recipe if same else other.recipe
-    return dataclasses.replace(run, method=method, settings=settings, recipe=recipe)
+    return dataclasses.replace(run, method=method, settings=settings)
+
+
+def _is(run: Run, wanted: Run, tuned_alike: bool) -> bool:
+    """Return whether a run is the wanted one; another method's run under its own recipe."""
+    return run == (wanted if tuned_alike else dataclasses.replace(wanted, recipe=run.recipe))

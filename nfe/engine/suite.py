@@ -195,16 +195,15 @@ def expand(config: Mapping[str, Any]) -> Suite:
         runs=tuple(wanted.values()),
         runs_per_process=config.get("runs_per_process", 1),
         checkpoint_seconds=config.get("checkpoint_seconds", 300.0),
-        comparisons=tuple(_comparisons(config, wanted.values())),
+        comparisons=tuple(dict.fromkeys(_comparisons(config, wanted.values()))),
     )
 
 
-def _comparisons(config: Mapping[str, Any], runs: Iterable[Planned]) -> dict[tuple[str, str], None]:
-    """Return the pairs that the configuration asks for, each once; of the groups to make."""
-    found: dict[tuple[str, str], None] = {}
-    check_groups(config, [e["group"] for e in config.get("comparisons", ())], "comparisons")
+def _comparisons(config: Mapping[str, Any], runs: Iterable[Planned]) -> Iterator[tuple[str, str]]:
+    """Yield the pairs that the configuration asks for, of the groups to make."""
     for entry in config.get("comparisons", ()):
         group, baseline = entry["group"], entry["baseline"]
+        check_groups(config, [group], "comparisons")
         members = [planned.run for planned in runs if group in planned.groups]
         pairs = contrasts.pairs(members, baseline)
         if members and not pairs:
@@ -212,8 +211,7 @@ def _comparisons(config: Mapping[str, Any], runs: Iterable[Planned]) -> dict[tup
                 f"comparisons: no two settings of group {group!r} differ in nothing but "
                 f"{_words(baseline)}"
             )
-        found |= dict.fromkeys(pairs)
-    return found
+        yield from pairs
 
 
 def check_groups(config: Mapping[str, Any], names: Iterable[str], key: str) -> None:
