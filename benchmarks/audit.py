@@ -1,13 +1,22 @@
-"""What each departure of the public reference code does to accuracy: python benchmarks/audit.py
+"""What each departure of the public reference code does to accuracy.
+
+    python benchmarks/audit.py digits
+    python benchmarks/audit.py tiny-imagenet    (prepared at 32 pixels: docs/datasets.md)
 
 One function per departure (letters as in docs/reference-audit.md); each turns the conventional
 network into the fissioned one as the departure would have it, everything else being ours.
-Handwritten digits, WRN-10-1, same seeds and batches for all, so differences are paired.
-Writes benchmarks/audit.csv (one row a run), audit_cost.csv (departures that change costs) and
-audit.json (configuration and environment).
+Same seeds and batches for all, so differences are paired. Writes benchmarks/audit_TASK.csv (one
+row a run), audit_TASK_differences.csv, audit_TASK.json (configuration and environment) and
+audit_cost.csv (departures that change costs).
 """
 
+import argparse
+import itertools
+import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,45 +33,72 @@ from nfe.engine.batches import TrainingBatches, example
 from nfe.engine.environment import environment
 from nfe.engine.errors import CollapseError
 from nfe.engine.files import write_csv, write_json
+from nfe.engine.precision import autocast, prepare_process, usable_threads
 from nfe.engine.recipe import Recipe
 from nfe.engine.seeds import generator, global_stream
 from nfe.grouping import Plan
 from nfe.network import divided
 from nfe.pruning import keep_highest, prunable
+from nfe.report.statistics import Array, Contrast, Sample, compare, holm, image_weights
 from nfe.staging import staged
 
 FOLDER = Path(__file__).parent
-ARCHITECTURE, EPOCHS, SEEDS, BATCH = "wrn-10-1", 20, range(4), 32
-SPARSITY = 0.8
-DATA = datasets.load(datasets.card("digits"))
+ARCHITECTURE, EPOCHS, SPARSITY = "wrn-10-1", 20, 0.8
 
 
-def backbone(seed: int) -> Backbone:
-    """Return the network that the run of that seed starts from."""
-    card = DATA.card
-    with global_stream(seed, "initialization"):
-        return architecture(ARCHITECTURE).build(
-            channels=card.channels, classes=card.classes, resolution=card.resolution
-        )
+@dataclass(frozen=True)
+class Task:
+    """What is trained on, and how."""
+
+    card: datasets.Card
+    recipe: Recipe
+    seeds: range
+    precision: str
+
+    @cache  # noqa: B019 (the tasks live as long as the process)
+    def data(self) -> datasets.Data:
+        """Return the images, read once."""
+        return datasets.load(self.card)
+
+    def backbone(self, seed: int) -> Backbone:
+        """Return the network that the run of that seed starts from."""
+        with global_stream(seed, "initialization"):
+            return architecture(ARCHITECTURE).build(
+                channels=self.card.channels,
+                classes=self.card.classes,
+                resolution=self.card.resolution,
+            )
+
+    def images(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Return the ten training images a class that SNIP scores on."""
+        return example(self.card, self.data().train, 10, generator("cpu", seed, "example"))
 
 
-def images(seed: int) -> tuple[Tensor, Tensor]:
-    """Return the ten training images a class that SNIP scores on."""
-    return example(DATA.card, DATA.train, 10, generator("cpu", seed, "example"))
+TASKS = {
+    "digits": Task(datasets.card("digits"), Recipe(32), range(4), "float32"),
+    "tiny-imagenet": Task(
+        datasets.card("tiny-imagenet", 32, 20, 250), Recipe(128), range(3), "bfloat16"
+    ),
+}
 
 
 # --- Ours ----------------------------------------------------------------------------------
 
 
-def ours(seed: int) -> nn.Module:
+def ours(task: Task, seed: int) -> nn.Module:
     """N = 3, nothing pruned."""
-    return fission(backbone(seed), 3, seed=seed)
+    return fission(task.backbone(seed), 3, seed=seed)
 
 
-def ours_snip(seed: int) -> nn.Module:
+def ours_snip(task: Task, seed: int) -> nn.Module:
     """N = 2, SNIP at 80 % on the very weights that are trained."""
     return fission(
-        backbone(seed), 2, sparsity=SPARSITY, pruning="snip", example=images(seed), seed=seed
+        task.backbone(seed),
+        2,
+        sparsity=SPARSITY,
+        pruning="snip",
+        example=task.images(seed),
+        seed=seed,
     )
 
 
@@ -82,9 +118,9 @@ def path_layers(net: FissionNetwork, dense: nn.Module) -> list[tuple[str, int, n
     return found
 
 
-def a_stale_weights(seed: int) -> nn.Module:
+def a_stale_weights(task: Task, seed: int) -> nn.Module:
     """Foreign weights start at their random values, get no gradient, and decay."""
-    model = backbone(seed)
+    model = task.backbone(seed)
     net = fission(model, 3, seed=seed)
     dense = net.materialized()
     for name, path, layer in path_layers(net, dense):
@@ -95,9 +131,9 @@ def a_stale_weights(seed: int) -> nn.Module:
     return dense
 
 
-def b_independent_draws(seed: int) -> nn.Module:
+def b_independent_draws(task: Task, seed: int) -> nn.Module:
     """Stage 3's masks of exits 1 and 3 are drawn apart; exit 2's is 1 − m1 − m3, so −1 occurs."""
-    model = backbone(seed)
+    model = task.backbone(seed)
     net = fission(model, 3, seed=seed)
     dense = net.materialized()
     draws = generator("cpu", seed, "audit")
@@ -119,28 +155,28 @@ def b_independent_draws(seed: int) -> nn.Module:
     return dense
 
 
-def c_unrelated_scores(seed: int) -> nn.Module:
+def c_unrelated_scores(task: Task, seed: int) -> nn.Module:
     """SNIP scores another, Xavier-initialized network by nll_loss on raw logits."""
-    scored = backbone(seed).train()
+    scored = task.backbone(seed).train()
     with global_stream(seed, "audit"):
         for layer in prunable(scored).values():
             nn.init.xavier_normal_(layer.weight)
-    x, y = images(seed)
+    x, y = task.images(seed)
     F.nll_loss(scored(x), y).backward()
     scores = {n: (m.weight.grad * m.weight).abs().detach() for n, m in prunable(scored).items()}
     total = sum(score.numel() for score in scores.values())
     masks = keep_highest(scores, [(tuple(scores), round((1 - SPARSITY) * total))])
-    return divided(staged(backbone(seed)), masks, (1,), Plan((0.5, 0.5), seed=seed))
+    return divided(staged(task.backbone(seed)), masks, (1,), Plan((0.5, 0.5), seed=seed))
 
 
-def d_whole_shortcuts(seed: int) -> nn.Module:
+def d_whole_shortcuts(task: Task, seed: int) -> nn.Module:
     """Every path has a full copy of each 1×1 convolution."""
-    return fission(backbone(seed), 3, whole=["pointwise"], seed=seed)
+    return fission(task.backbone(seed), 3, whole=["pointwise"], seed=seed)
 
 
-def e_last_batch_statistics(seed: int) -> nn.Module:
+def e_last_batch_statistics(task: Task, seed: int) -> nn.Module:
     """The norm before each classifier keeps 10 % of its running statistics."""
-    net = fission(backbone(seed), 3, seed=seed)
+    net = fission(task.backbone(seed), 3, seed=seed)
     for head in net.heads:
         head[0].momentum = 0.9
     return net
@@ -154,12 +190,12 @@ def with_late_stride(network: Backbone) -> Backbone:
     return network
 
 
-def h_late_stride(seed: int) -> nn.Module:
+def h_late_stride(task: Task, seed: int) -> nn.Module:
     """The stride stands in the second 3×3 convolution of a block."""
-    return fission(with_late_stride(backbone(seed)), 3, seed=seed)
+    return fission(with_late_stride(task.backbone(seed)), 3, seed=seed)
 
 
-RUNS: dict[str, tuple[Callable[[int], nn.Module], str]] = {
+RUNS: dict[str, tuple[Callable[[Task, int], nn.Module], str]] = {
     "ours": (ours, ""),
     "a": (a_stale_weights, "ours"),
     "b": (b_independent_draws, "ours"),
@@ -174,10 +210,18 @@ RUNS: dict[str, tuple[Callable[[int], nn.Module], str]] = {
 # --- Training and measurement --------------------------------------------------------------
 
 
-def train(network: nn.Module, seed: int) -> list[dict[str, float]]:
-    """Train by our recipe; return the test metrics after every epoch."""
-    recipe = Recipe(BATCH)
-    batches = TrainingBatches(DATA.card, DATA.train, BATCH, seed)
+@dataclass(frozen=True)
+class Outcome:
+    """A run's row, and of each test image whether it is right and its NLL, (2, images)."""
+
+    row: dict[str, Any]
+    per_image: Array | None = None
+
+
+def train(task: Task, network: nn.Module, seed: int) -> list[Array]:
+    """Train by our recipe; return the test images' log-probabilities after every epoch."""
+    recipe, data = task.recipe, task.data()
+    batches = TrainingBatches(data.card, data.train, recipe.batch_size, seed)
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=recipe.lr,
@@ -185,43 +229,49 @@ def train(network: nn.Module, seed: int) -> list[dict[str, float]]:
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
-    labels, curve = DATA.test.labels.numpy(), []
+    curve = []
     for epoch in range(EPOCHS):
         optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch, EPOCHS)
         network.train()
         for _, x, y in batches.epoch(epoch):
-            loss = fission_loss(network(x), y)
+            with autocast(task.precision, x.device):
+                loss = fission_loss(network(x), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        logits = evaluation.predict(network, DATA.card, DATA.test)
-        curve.append(evaluation.metrics(logits, labels, "logits"))
+        logits = evaluation.predict(network, data.card, data.test)
+        curve.append(evaluation.combined_log_probabilities(logits, "logits"))
     return curve
 
 
-def run(setting: str, seed: int) -> dict[str, Any]:
-    """Train one setting and return its row."""
+def run(name: str, setting: str, seed: int) -> Outcome:
+    """Train one setting of a task."""
+    task = TASKS[name]
+    prepare_process(1, task.precision)
     build, compared = RUNS[setting]
     row = {"setting": setting, "compared_with": compared, "seed": seed, "status": "ok"}
     try:
-        network = build(seed)
+        network = build(task, seed)
     except CollapseError:
-        return {**row, "status": "collapsed"}
-    image = torch.zeros(1, 1, 8, 8)
+        return Outcome({**row, "status": "collapsed"})
+    card, labels = task.card, task.data().test.labels.numpy()
+    image = torch.zeros(1, card.channels, card.resolution, card.resolution)
     nonzero, executed = cost.inference_macs(network, image)
-    curve = train(network, seed)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    curve = train(task, network, seed)
     last = curve[-1]
-    return {
-        **row,
-        "accuracy": f"{last['accuracy']:.2f}",
-        "nll": f"{last['nll']:.4f}",
-        "ece": f"{last['ece']:.4f}",
-        "best_test_accuracy": f"{max(row['accuracy'] for row in curve):.2f}",
-        "best_test_nll": f"{min(row['nll'] for row in curve):.4f}",
+    row |= {
+        "accuracy": f"{evaluation.accuracy(last, labels):.2f}",
+        "nll": f"{evaluation.nll(last, labels):.4f}",
+        "ece": f"{evaluation.ece(last, labels):.4f}",
+        "best_test_accuracy": f"{max(evaluation.accuracy(e, labels) for e in curve):.2f}",
+        "best_test_nll": f"{min(evaluation.nll(e, labels) for e in curve):.4f}",
         "parameters": cost.parameters(network),
         "macs_nonzero": nonzero,
         "macs_executed": executed,
     }
+    right, loss = last.argmax(-1) == labels, -last[np.arange(len(labels)), labels]
+    return Outcome(row, np.stack([100.0 * right, loss]))
 
 
 def cost_rows() -> list[dict[str, Any]]:
@@ -257,44 +307,88 @@ def cost_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def difference(what: str, gaps: list[float]) -> None:
-    """Print the mean of paired differences and its standard error."""
-    error = np.std(gaps, ddof=1) / len(gaps) ** 0.5
-    print(f"{what} {np.mean(gaps):+.3f} ± {error:.3f} (n = {len(gaps)})")
+def sample(outcomes: list[Outcome], metric: int, weights: Array) -> Sample:
+    """Return a metric (0: accuracy, 1: NLL) of a setting's runs and on resampled images."""
+    per_image = np.stack([o.per_image[metric] for o in outcomes if o.per_image is not None])
+    return Sample(per_image.mean(axis=1), per_image @ weights.T)
 
 
-def summary(rows: list[dict[str, Any]]) -> None:
-    """Print the paired differences over the seeds in which both runs are complete."""
-    by = {(row["setting"], row["seed"]): row for row in rows if row["status"] == "ok"}
-    pairs = [(s, compared) for s, (_, compared) in RUNS.items() if compared]
-    for metric in ("accuracy", "nll"):
-        for setting, compared in pairs:
-            both = [s for s in SEEDS if (setting, s) in by and (compared, s) in by]
-            gaps = [float(by[setting, s][metric]) - float(by[compared, s][metric]) for s in both]
-            difference(f"{setting} − {compared}: {metric}", gaps)
-        own = [row for (setting, _), row in by.items() if setting == "ours"]
-        gaps = [float(row[f"best_test_{metric}"]) - float(row[metric]) for row in own]
-        difference(f"f (best epoch on test) − ours: {metric}", gaps)
+def optimism(outcomes: list[Outcome], metric: str) -> Contrast:
+    """Return what the best epoch on the test set adds to the last one (departure f)."""
+    rows = [o.row for o in outcomes]
+    gaps = [float(row[f"best_test_{metric}"]) - float(row[metric]) for row in rows]
+    return Contrast.of(Sample(np.array(gaps), None))
+
+
+def difference_rows(outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    """Return each departure's difference to ours over the seeds that both completed."""
+    done = {(o.row["setting"], o.row["seed"]): o for o in outcomes if o.per_image is not None}
+    weights = image_weights(next(iter(done.values())).per_image.shape[1])  # type: ignore[union-attr]
+    rows = []
+    for number, metric in enumerate(("accuracy", "nll")):
+        found: dict[str, tuple[int, Contrast]] = {}
+        for setting, (_, compared) in RUNS.items():
+            seeds = [s for name, s in done if name == setting and (compared, s) in done]
+            if seeds:
+                pair = [[done[name, s] for s in seeds] for name in (setting, compared)]
+                first, second = (sample(side, number, weights) for side in pair)
+                found[setting] = len(seeds), compare(first, second, paired=True)
+        ours = [o for (name, _), o in done.items() if name == "ours"]
+        found["f"] = len(ours), optimism(ours, metric)
+        p_values = [contrast.p_value() for _, contrast in found.values()]
+        for (setting, (n, contrast)), p, corrected in zip(
+            found.items(), p_values, holm(p_values), strict=True
+        ):
+            mean, half = float(contrast.difference), float(contrast.half_width())
+            rows.append(
+                {
+                    "departure": setting,
+                    "metric": metric,
+                    "n": n,
+                    "difference": f"{mean:.4f}",
+                    "low": f"{mean - half:.4f}",
+                    "high": f"{mean + half:.4f}",
+                    "covers": contrast.covers,
+                    "p": f"{p:.4f}",
+                    "p_holm": f"{corrected:.4f}",
+                }
+            )
+    return rows
 
 
 def main() -> None:
-    """Train everything and write the tables."""
-    torch.set_num_threads(1)
+    """Train everything, one run a core, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=TASKS)
+    name = parser.parse_args().task
+    task = TASKS[name]
+    task.data()
     made_with = environment(torch.device("cpu"))
-    rows = [run(setting, seed) for setting in RUNS for seed in SEEDS]
-    write_csv(FOLDER / "audit.csv", list(rows[0]), rows)
-    costs = cost_rows()
+    wanted = list(itertools.product([name], RUNS, task.seeds))
+    with ProcessPoolExecutor(usable_threads(), multiprocessing.get_context("spawn")) as pool:
+        outcomes = list(pool.map(run, *zip(*wanted, strict=True)))
+    rows, differences, costs = [o.row for o in outcomes], difference_rows(outcomes), cost_rows()
+    write_csv(FOLDER / f"audit_{name}.csv", list(rows[0]), rows)
+    write_csv(FOLDER / f"audit_{name}_differences.csv", list(differences[0]), differences)
     write_csv(FOLDER / "audit_cost.csv", list(costs[0]), costs)
     configuration = {
-        "dataset": DATA.card.name,
+        "dataset": task.card.name,
+        "resolution": task.card.resolution,
+        "num_classes": task.card.classes,
+        "images_per_class": task.card.images_per_class,
         "architecture": ARCHITECTURE,
         "epochs": EPOCHS,
-        "seeds": list(SEEDS),
-        "recipe": vars(Recipe(BATCH)),
+        "seeds": list(task.seeds),
+        "recipe": vars(task.recipe),
+        "precision": task.precision,
+        "threads": 1,
         "snip_sparsity": SPARSITY,
     }
-    write_json(FOLDER / "audit.json", {"configuration": configuration, "environment": made_with})
-    summary(rows)
+    write_json(
+        FOLDER / f"audit_{name}.json", {"configuration": configuration, "environment": made_with}
+    )
+    for row in differences:
+        print(*row.values())
 
 
 if __name__ == "__main__":

@@ -31,7 +31,10 @@ CONFIG = {
             {"method": ["single", "exit_ensemble_distillation"], "architecture": "wrn-10-2"},
         ],
         "sparsity": [{**NFE, "pruning": "snip", "sparsity": 0.5}],
-        "pai": [{**NFE, "pruning": ["random", "snip"], "sparsity": [0.5, 0.9], "seeds": 3}],
+        "pai": [
+            {**NFE, "pruning": ["random", "snip"], "sparsity": [0.5, 0.9], "seeds": 3},
+            {**NFE, "pruning": "synflow", "sparsity": [0.5, 0.9], "whole": "pointwise"},
+        ],
         "grouping_ratio": [{**NFE, "ratio": ["0.3/0.7", "0.5/0.5"]}],
         "exits": [{**NFE, "exit_stages": ["1", "2"]}],
         "capacity": [{"method": ["single", "nfe"], "architecture": ["wrn-10-1", "wrn-10-2"]}],
@@ -102,6 +105,16 @@ def test_every_lost_run_is_counted_beside_the_legend(results):
     )
     labels = {text.get_text() for text in figure.legends[0].get_texts()}
     assert {"random: 1 failed", "random: 1 collapsed"} <= labels
+
+
+def test_pruned_networks_with_whole_layers_have_panels_of_their_own(results):
+    figure = drawer("pai")(material(results, "pai"))
+    shown = {}
+    for ax in figure.axes:
+        whole = "whole in every path: pointwise" in ax.get_title()
+        shown.setdefault(whole, set()).update(ax.get_legend_handles_labels()[1])
+    assert {"random", "snip"} <= shown[False]
+    assert shown[True] == {"synflow"}
 
 
 def test_a_suite_of_which_all_runs_failed_still_has_its_figures(results):

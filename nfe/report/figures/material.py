@@ -78,6 +78,7 @@ def _title(panel: dict[str, Any]) -> str:
         f"{panel['dataset']} {panel['resolution']}×{panel['resolution']}, {panel['architecture']}",
         "" if panel["subset"] == "all" else panel["subset"],
         f"{panel['epochs']} epochs, protocol {panel['protocol']}",
+        f"whole in every path: {panel['whole']}" if panel.get("whole") else "",
     ]
     return "\n".join(line for line in lines if line)
 

@@ -1,17 +1,24 @@
 """Methods of pruning at initialization, at equal sparsity and at equal multiply-adds."""
 
+import json
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nfe.report.columns import PANEL
 from nfe.report.figures import style
 from nfe.report.figures.material import Material, points, spread
 
 
 def draw(material: Material) -> Figure:
-    """Draw one line a pruning method, against sparsity and against non-zero FLOPs."""
-    panels = material.panels()
+    """Draw one line a pruning method, against sparsity and against non-zero FLOPs.
+
+    Networks of which some layers are whole in every path have panels of their own.
+    """
+    rows = material.rows.assign(whole=material.rows["settings"].map(_whole))
+    panels = Material(rows, material.folder).panels((*PANEL, "whole"))
     figure, axes = style.grid(len(panels), 2)
     for (left, right), (title, part) in zip(axes, panels, strict=True):
         for ax in (left, right):
@@ -22,6 +29,10 @@ def draw(material: Material) -> Figure:
         _flops(right, rows)
     style.legend(figure, [ax for row in axes for ax in row], style.note(material))
     return figure
+
+
+def _whole(settings: str) -> str:
+    return ", ".join(json.loads(settings).get("whole", ()))
 
 
 def _sparsity(figure: Figure, ax: Axes, rows: pd.DataFrame) -> None:
