@@ -141,6 +141,11 @@ HOW: dict[str, tuple[str, str]] = {
     ),
     "nfe-bench tune --runs results/tuning-tiny-imagenet-cpu/runs.csv --output "
     "config/tuned/tiny-imagenet-cpu.yaml": (PARSED, "needs the grid above"),
+    # docs/reference-audit.md
+    "python benchmarks/audit.py tiny-imagenet": (
+        "python -m py_compile benchmarks/audit.py",
+        "trains for half an hour, and needs the data",
+    ),
     # docs/performance.md
     "python benchmarks/speed.py": (
         "python -m py_compile benchmarks/speed.py",
