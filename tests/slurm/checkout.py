@@ -1,5 +1,6 @@
 """Suites made on the cluster, as a user makes them, and what they must look like."""
 
+import contextlib
 import csv
 import shutil
 import subprocess
@@ -84,13 +85,13 @@ class Checkout:
         """Return all that snakemake has said so far."""
         return (self.folder / "said.txt").read_text()
 
-    def finish(self, process: subprocess.Popen[str], seconds: float = 300) -> None:
-        """Wait until snakemake has made everything."""
-        try:
-            status = process.wait(seconds)
-        finally:
-            process.kill()
-        assert status == 0, self.said()
+    def finish(self, process: subprocess.Popen[str], seconds: float = 900) -> None:
+        """Wait until snakemake has made everything; the limit is for one that hangs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        status = process.poll()
+        process.kill()
+        assert status == 0, f"status {status} (None: not finished in {seconds} s)\n{self.said()}"
 
     def logs(self) -> str:
         """Return the logs of all training jobs."""

@@ -15,8 +15,8 @@ def test_the_quick_suite_gives_the_same_tables_as_here(tmp_path, cluster):
     """Every run of the quick suite; shorter ones and fewer jobs, to keep this test short."""
     config = {**QUICK, "epochs": FEWER_EPOCHS, "runs_per_process": 20}
     here, there = Checkout(tmp_path / "here", config), Checkout(tmp_path / "there", config)
-    here.finish(here.start(dict(os.environ), "--cores", "2"), 600)
-    there.finish(there.submit(cluster), 900)
+    here.finish(here.start(dict(os.environ), "--cores", "2"), 1200)
+    there.finish(there.submit(cluster), 2400)
     same(here, there)
     for figure in ("accuracy_vs_flops", "pai", "grouping_ratio"):
         assert (there.folder / "figures" / "quick" / f"{figure}.svg").exists()
@@ -39,7 +39,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path, cluster):
         tmp_path / "checkout", {**DISTURBED, "runs_per_process": 1, "groups": groups}
     )
     snakemake = checkout.submit(cluster, "--retries", "1")
-    assert snakemake.wait(300) == 1
+    assert snakemake.wait(900) == 1
     said = checkout.said()
     assert "Trying to restart job" in said
     assert "log: logs/tiny/train_000.log" in said
