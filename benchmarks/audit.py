@@ -1,7 +1,7 @@
 """What each departure of the public reference code does to accuracy.
 
     python benchmarks/audit.py digits
-    python benchmarks/audit.py tiny-imagenet    (prepared at 32 pixels: docs/datasets.md)
+    python benchmarks/audit.py tiny-imagenet    (prepared at 32 pixels: docs/datasets/README.md)
 
 One function per departure (letters as in docs/reference-audit.md); each turns the conventional
 network into the fissioned one as the departure would have it, everything else being ours.
@@ -16,7 +16,7 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Task:
     seeds: range
     precision: str
 
-    @cache  # noqa: B019 (the tasks live as long as the process)
+    @cached_property
     def data(self) -> datasets.Data:
         """Return the images, read once."""
         return datasets.load(self.card)
@@ -71,7 +71,7 @@ class Task:
 
     def images(self, seed: int) -> tuple[Tensor, Tensor]:
         """Return the ten training images a class that SNIP scores on."""
-        return example(self.card, self.data().train, 10, generator("cpu", seed, "example"))
+        return example(self.card, self.data.train, 10, generator("cpu", seed, "example"))
 
 
 TASKS = {
@@ -212,15 +212,15 @@ RUNS: dict[str, tuple[Callable[[Task, int], nn.Module], str]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's row, and of each test image whether it is right and its NLL, (2, images)."""
+    """A run's row, and ``evaluation.per_image`` of its test images; None where it collapsed."""
 
     row: dict[str, Any]
-    per_image: Array | None = None
+    per_image: dict[str, Array] | None = None
 
 
 def train(task: Task, network: nn.Module, seed: int) -> list[Array]:
-    """Train by our recipe; return the test images' log-probabilities after every epoch."""
-    recipe, data = task.recipe, task.data()
+    """Train by our recipe; return the test images' logits after every epoch."""
+    recipe, data = task.recipe, task.data
     batches = TrainingBatches(data.card, data.train, recipe.batch_size, seed)
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -239,8 +239,7 @@ def train(task: Task, network: nn.Module, seed: int) -> list[Array]:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        logits = evaluation.predict(network, data.card, data.test)
-        curve.append(evaluation.combined_log_probabilities(logits, "logits"))
+        curve.append(evaluation.predict(network, data.card, data.test))
     return curve
 
 
@@ -254,31 +253,32 @@ def run(name: str, setting: str, seed: int) -> Outcome:
         network = build(task, seed)
     except CollapseError:
         return Outcome({**row, "status": "collapsed"})
-    card, labels = task.card, task.data().test.labels.numpy()
+    card, labels = task.card, task.data.test.labels.numpy()
     image = torch.zeros(1, card.channels, card.resolution, card.resolution)
     nonzero, executed = cost.inference_macs(network, image)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    curve = train(task, network, seed)
-    last = curve[-1]
+    logits = train(task, network, seed)
+    curve = [evaluation.metrics(found, labels, "logits") for found in logits]
     row |= {
-        "accuracy": f"{evaluation.accuracy(last, labels):.2f}",
-        "nll": f"{evaluation.nll(last, labels):.4f}",
-        "ece": f"{evaluation.ece(last, labels):.4f}",
-        "best_test_accuracy": f"{max(evaluation.accuracy(e, labels) for e in curve):.2f}",
-        "best_test_nll": f"{min(evaluation.nll(e, labels) for e in curve):.4f}",
+        "accuracy": f"{curve[-1]['accuracy']:.2f}",
+        "nll": f"{curve[-1]['nll']:.4f}",
+        "ece": f"{curve[-1]['ece']:.4f}",
+        "best_test_accuracy": f"{max(epoch['accuracy'] for epoch in curve):.2f}",
+        "best_test_nll": f"{min(epoch['nll'] for epoch in curve):.4f}",
         "parameters": cost.parameters(network),
         "macs_nonzero": nonzero,
         "macs_executed": executed,
     }
-    right, loss = last.argmax(-1) == labels, -last[np.arange(len(labels)), labels]
-    return Outcome(row, np.stack([100.0 * right, loss]))
+    return Outcome(row, evaluation.per_image(logits[-1], labels, "logits"))
 
 
 def cost_rows() -> list[dict[str, Any]]:
     """Return what departures d, g and h cost on networks of the paper's kind."""
 
     def plain(name: str) -> Backbone:
-        return architecture(name).build(channels=3, classes=100, resolution=32)
+        # A weight may be drawn as zero, so that the MACs on the others depend on the draw.
+        with global_stream(0, "initialization"):
+            return architecture(name).build(channels=3, classes=100, resolution=32)
 
     small, large = "wrn-16-4", "wrn-28-10"
     whole = fission(plain(large), 3, whole=["pointwise"])
@@ -307,34 +307,42 @@ def cost_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def sample(outcomes: list[Outcome], metric: int, weights: Array) -> Sample:
-    """Return a metric (0: accuracy, 1: NLL) of a setting's runs and on resampled images."""
-    per_image = np.stack([o.per_image[metric] for o in outcomes if o.per_image is not None])
-    return Sample(per_image.mean(axis=1), per_image @ weights.T)
+# Metric, its column of ``evaluation.per_image``, and what that is multiplied by.
+METRICS = (("accuracy", "correct", 100.0), ("nll", "nll", 1.0))
+
+
+def sample(images: list[dict[str, Array]], column: str, unit: float, weights: Array) -> Sample:
+    """Return the mean of a column in a setting's runs, and on resampled images."""
+    values = unit * np.stack([run[column].astype(np.float64) for run in images])
+    return Sample(values.mean(axis=1), values @ weights.T)
 
 
 def optimism(outcomes: list[Outcome], metric: str) -> Contrast:
     """Return what the best epoch on the test set adds to the last one (departure f)."""
-    rows = [o.row for o in outcomes]
+    rows = [outcome.row for outcome in outcomes if outcome.row["setting"] == "ours"]
     gaps = [float(row[f"best_test_{metric}"]) - float(row[metric]) for row in rows]
     return Contrast.of(Sample(np.array(gaps), None))
 
 
-def difference_rows(outcomes: list[Outcome]) -> list[dict[str, Any]]:
+def difference_rows(outcomes: list[Outcome], seeds: range, weights: Array) -> list[dict[str, Any]]:
     """Return each departure's difference to ours over the seeds that both completed."""
-    done = {(o.row["setting"], o.row["seed"]): o for o in outcomes if o.per_image is not None}
-    weights = image_weights(next(iter(done.values())).per_image.shape[1])  # type: ignore[union-attr]
+    done = {
+        (outcome.row["setting"], outcome.row["seed"]): outcome.per_image
+        for outcome in outcomes
+        if outcome.per_image is not None
+    }
     rows = []
-    for number, metric in enumerate(("accuracy", "nll")):
+    for metric, column, unit in METRICS:
         found: dict[str, tuple[int, Contrast]] = {}
         for setting, (_, compared) in RUNS.items():
-            seeds = [s for name, s in done if name == setting and (compared, s) in done]
-            if seeds:
-                pair = [[done[name, s] for s in seeds] for name in (setting, compared)]
-                first, second = (sample(side, number, weights) for side in pair)
-                found[setting] = len(seeds), compare(first, second, paired=True)
-        ours = [o for (name, _), o in done.items() if name == "ours"]
-        found["f"] = len(ours), optimism(ours, metric)
+            both = [s for s in seeds if {(setting, s), (compared, s)} <= done.keys()]
+            if both:
+                first, second = (
+                    sample([done[name, s] for s in both], column, unit, weights)
+                    for name in (setting, compared)
+                )
+                found[setting] = len(both), compare(first, second, paired=True)
+        found["f"] = len(seeds), optimism(outcomes, metric)
         p_values = [contrast.p_value() for _, contrast in found.values()]
         for (setting, (n, contrast)), p, corrected in zip(
             found.items(), p_values, holm(p_values), strict=True
@@ -362,12 +370,13 @@ def main() -> None:
     parser.add_argument("task", choices=TASKS)
     name = parser.parse_args().task
     task = TASKS[name]
-    task.data()
+    weights = image_weights(len(task.data.test))
     made_with = environment(torch.device("cpu"))
     wanted = list(itertools.product([name], RUNS, task.seeds))
     with ProcessPoolExecutor(usable_threads(), multiprocessing.get_context("spawn")) as pool:
         outcomes = list(pool.map(run, *zip(*wanted, strict=True)))
-    rows, differences, costs = [o.row for o in outcomes], difference_rows(outcomes), cost_rows()
+    rows, costs = [outcome.row for outcome in outcomes], cost_rows()
+    differences = difference_rows(outcomes, task.seeds, weights)
     write_csv(FOLDER / f"audit_{name}.csv", list(rows[0]), rows)
     write_csv(FOLDER / f"audit_{name}_differences.csv", list(differences[0]), differences)
     write_csv(FOLDER / "audit_cost.csv", list(costs[0]), costs)

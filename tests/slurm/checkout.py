@@ -87,10 +87,12 @@ class Checkout:
 
     def finish(self, process: subprocess.Popen[str], seconds: float = 900) -> None:
         """Wait until snakemake has made everything; the limit is for one that hangs."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
-        status = process.poll()
-        process.kill()
+        status = None
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = process.wait(seconds)
+        finally:
+            process.kill()
         assert status == 0, f"status {status} (None: not finished in {seconds} s)\n{self.said()}"
 
     def logs(self) -> str:
