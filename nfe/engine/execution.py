@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from nfe.engine import checkpoint, cost, datasets, evaluation, stopping
-from nfe.engine.datasets import Card, Data
+from nfe.engine.datasets import Card, Data, bundle
 from nfe.engine.datasets.staging import stage
 from nfe.engine.environment import environment
 from nfe.engine.errors import CollapseError, DivergenceError, InputError
@@ -51,22 +51,31 @@ class Workplace:
         data_root: folder of prepared data.
         checkpoint_seconds: seconds between saved states.
         scratch: folder on this machine's own disk to load data from; None to load in place.
+        bundle: file with the images of the runs (see ``datasets.bundle``) in place of a root.
+        at_once: how many runs share the device, for the record: ``train_seconds`` is theirs.
     """
 
     device: torch.device = field(default_factory=default_device)
     data_root: Path | None = None
     checkpoint_seconds: float = 300.0
     scratch: Path | None = None
+    bundle: Path | None = None
+    at_once: int = 1
     _data: dict[Card, Data] = field(default_factory=dict)
 
     def data(self, run: Run) -> Data:
         """Return the run's data on the device, loaded once."""
         if run.card not in self._data:
-            root = self.data_root
-            if self.scratch is not None:
-                root = stage(datasets.whole(run.card), root, self.scratch)
-            self._data = {run.card: datasets.load(run.card, root).to(self.device)}
+            self._data = {run.card: self._loaded(run.card).to(self.device)}
         return self._data[run.card]
+
+    def _loaded(self, card: Card) -> Data:
+        if self.bundle is not None:
+            return bundle.load(self.bundle, card)
+        root = self.data_root
+        if self.scratch is not None:
+            root = stage(datasets.whole(card), root, self.scratch)
+        return datasets.load(card, root)
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,12 @@ class Place:
     artifacts: Path
     members: Path
     member_artifacts: Path
+
+    @classmethod
+    def under(cls, root: Path, suite: str, run: Run) -> "Place":
+        """Return where a suite's run stands under ``root``: in results/ and artifacts/."""
+        runs, artifacts = root / "results" / suite / "runs", root / "artifacts" / suite
+        return cls(runs / run.name, artifacts / run.name, runs, artifacts)
 
     def member(self, run: Run) -> "Place":
         """Return the place of a member run."""
@@ -264,6 +279,8 @@ def _write_results(
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "environment": environment(device),
     }
+    if workplace.at_once > 1:
+        timing["runs_at_once"] = workplace.at_once
     columns = list(history[0]) if history else ["epoch"]
     write_csv(place.output / "history.csv", columns, history)
     write_npz(place.output / "per_image.npz", per_image)

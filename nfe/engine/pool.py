@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 from typing import cast
 
 from nfe.engine.errors import Interrupted
@@ -190,9 +189,3 @@ def execute_all(
                     crew.dismiss(channel)
     finally:
         crew.kill()
-
-
-def place_in(root: Path, suite: str, run: Run) -> Place:
-    """Return where a suite's run stands under ``root``: results/ and artifacts/."""
-    runs, artifacts = root / "results" / suite / "runs", root / "artifacts" / suite
-    return Place(runs / run.name, artifacts / run.name, runs, artifacts)
