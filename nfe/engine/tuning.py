@@ -22,6 +22,10 @@ RECIPE = ("lr", "weight_decay")
 # Settings of its own that a method may have tuned; the cube has so many dimensions more.
 OWN = 2
 SCALES = ("linear", "log")
+# Which of Sobol's coordinates (Joe & Kuo's order, from 0) are taken. With the first four, 16 points
+# confound the fourth with the first two; with these, any two of the four fill 2 × 8, 4 × 4 and
+# 8 × 2 cells with one point each, and all four together their 16 halves.
+COORDINATES = (3, 5, 22, 34)
 # The keys of a suite of which it may have one.
 KINDS = ("tuning", "finalists", "tuned")
 
@@ -117,9 +121,10 @@ class Choices:
 def cube(points: int) -> tuple[tuple[float, ...], ...]:
     """Return ``points`` quasi-random points of the unit cube, the same ones always.
 
-    Sobol's sequence in the directions of Joe and Kuo, without scrambling: the ``points`` that
-    follow its first ``points``. Along each axis they are the centres of so many even parts, so no
-    point lies on an edge, and nothing depends on a random generator.
+    Sobol's sequence in the directions of Joe and Kuo (SIAM J. Sci. Comput. 30, 2008), without
+    scrambling: the ``points`` that follow its first ``points``. Along each axis they are the
+    centres of so many even parts, so no point lies on an edge, and nothing depends on a random
+    generator.
 
     Raises:
         InputError: ``points`` is no power of two, and would leave parts without a point.
@@ -128,8 +133,8 @@ def cube(points: int) -> tuple[tuple[float, ...], ...]:
 
     if points < 2 or points & (points - 1):
         raise InputError(f"points is {points}: allowed: powers of two, from 2")
-    sequence = qmc.Sobol(d=len(RECIPE) + OWN, scramble=False)
-    drawn = sequence.fast_forward(points).random(points)
+    sequence = qmc.Sobol(d=max(COORDINATES) + 1, scramble=False)
+    drawn = sequence.fast_forward(points).random(points)[:, COORDINATES]
     return tuple(tuple(float(share) for share in point) for point in drawn)
 
 
