@@ -186,10 +186,19 @@ def diff(arguments: argparse.Namespace) -> int:
 
 
 def tune(arguments: argparse.Namespace) -> int:
-    """Choose each method's recipe from a finished tuning suite, on held-out images."""
-    from nfe.report.tuning import write
+    """Choose each method's recipe and settings from finished tuning suites, on held-out images."""
+    from nfe.engine.errors import InputError
+    from nfe.report import tuning
 
-    write(arguments.runs, arguments.output)
+    runs, config = arguments.runs, arguments.config
+    if arguments.output:
+        told = tuning.write(runs, arguments.output, config)
+    elif config is None:
+        raise InputError("tune --finalists: allowed: with --config, the tuning suite's file")
+    else:
+        told = tuning.write_finalists(runs, config, arguments.finalists)
+    for line in told:
+        print(line)
     return 0
 
 
@@ -309,6 +318,14 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--summary", action="store_true", help="do not list the runs")
 
 
+def _tune_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--runs", type=Path, required=True, help="runs.csv of a stage of tuning")
+    p.add_argument("--config", type=Path, help="the first stage's suite (none: a plain grid)")
+    wanted = p.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--output", type=Path, help="write each method's choice to this YAML file")
+    wanted.add_argument("--finalists", type=Path, help="write what is to be confirmed, instead")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
@@ -363,10 +380,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("released", type=Path)
     p.add_argument("made", type=Path)
 
-    p = command("tune", tune)
-    p.add_argument("--runs", type=Path, required=True, help="runs.csv of the tuning suite")
-    p.add_argument("--output", type=Path, required=True, help="the YAML file to write")
-
+    _tune_options(command("tune", tune))
     _plan_options(command("plan", plan))
     _config_option(command("doctor", doctor))
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import yaml
 
-from nfe.engine import contrasts
+from nfe.engine import contrasts, tuning
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
-from nfe.engine.method import method_class, method_names
+from nfe.engine.method import method_class
 from nfe.engine.run import Run, from_identity, specify
 
 Entry = Mapping[str, Any]
@@ -65,6 +65,7 @@ class Suite:
         checkpoint_seconds: seconds between saved states.
         comparisons: names of the first run of a setting and of its baseline, for each comparison
             that the configuration asks for besides those of the headline.
+        untuned: methods that run with the default recipe beside tuned ones; told by plans alone.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Suite:
     runs_per_process: int = 1
     checkpoint_seconds: float = 300.0
     comparisons: tuple[tuple[str, str], ...] = ()
+    untuned: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -140,17 +142,6 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _read_tuned(path: Path) -> dict[str, Mapping[str, Any]]:
-    """Read the tuned recipes that ``nfe-bench tune`` wrote, by method."""
-    tuned = read_config(path)
-    for method, recipe in tuned.items():
-        if method not in method_names():
-            raise InputError(f"{path}: {unknown('method', str(method), method_names())}")
-        if not isinstance(recipe, dict):
-            raise InputError(f"{path}: {method} is {recipe!r}: allowed: a recipe's keys and values")
-    return tuned
-
-
 def check_config(config: Mapping[str, Any]) -> None:
     """Check a configuration against the schema.
 
@@ -180,10 +171,10 @@ def expand(config: Mapping[str, Any]) -> Suite:
     """
     check_config(config)
     defaults = {key: config[key] for key in _RUN_KEYS if key in config}
-    tuned = _read_tuned(Path(config["tuned"])) if "tuned" in config else {}
+    offers = tuning.offers(config, read_config)
     wanted: dict[str, Planned] = {}
     for group, entries in _groups(config).items():
-        for run in _group_runs(group, entries, defaults, tuned):
+        for run in _group_runs(group, entries, defaults, offers):
             groups = wanted[run.name].groups if run.name in wanted else ()
             wanted[run.name] = Planned(run, (*groups, group))
     for planned in list(wanted.values()):
@@ -196,7 +187,13 @@ def expand(config: Mapping[str, Any]) -> Suite:
         runs_per_process=config.get("runs_per_process", 1),
         checkpoint_seconds=config.get("checkpoint_seconds", 300.0),
         comparisons=tuple(dict.fromkeys(_comparisons(config, wanted.values()))),
+        untuned=tuple(offers.untuned(_equal_methods(wanted.values()))),
     )
+
+
+def _equal_methods(runs: Iterable[Planned]) -> list[str]:
+    """Return the methods of the runs of protocol equal."""
+    return [planned.run.method for planned in runs if planned.run.protocol == "equal"]
 
 
 def _comparisons(config: Mapping[str, Any], runs: Iterable[Planned]) -> Iterator[tuple[str, str]]:
@@ -238,14 +235,17 @@ def _group_runs(
     group: str,
     entries: list[Entry],
     defaults: Entry,
-    tuned: Mapping[str, Mapping[str, Any]],
+    offers: tuning.Offers,
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"group {group!r}, entry {number}"
         try:
             expanded = [
-                run for choice in _choices(entry, defaults) for run in _seeds(choice, tuned)
+                run
+                for choice in _choices(entry, defaults)
+                for offered in offers.applied(choice)
+                for run in _seeds(offered)
             ]
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
@@ -309,16 +309,11 @@ def _check_values(name: str, value: Any) -> None:
         raise InputError(f"{name} lists {twice[0]!r} twice")
 
 
-def _seeds(choice: Entry, tuned: Mapping[str, Mapping[str, Any]]) -> Iterator[Run]:
+def _seeds(choice: Entry) -> Iterator[Run]:
     known = {key: choice[key] for key in _RUN_KEYS if key in choice}
     settings = {key: value for key, value in choice.items() if key not in _RUN_KEYS}
     seeds = known.pop("seeds")
-    name, recipe = known.pop("architecture"), known.pop("recipe")
-    # An ensemble of separate runs shares their recipe, or it could not share the runs.
-    learner = method_class(known["method"]).member_method or known["method"]
-    if known.get("protocol", "equal") == "equal":
-        recipe = {**tuned.get(learner, {}), **recipe}
-    known["recipe"] = recipe
+    name = known.pop("architecture")
     first = specify(architecture_name=name, settings=settings, seed=0, **known)
     _check_kept(settings, first)
     # A seed changes nothing else, and specifying a run takes time in suites of a thousand.

@@ -99,7 +99,9 @@ def finished(runs):
 
 
 RUNS = [planned.run for planned in SUITE.runs]
-LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in RUNS})
+# The points of a search differ in settings of training: nobody asks how fast each one is.
+TIMED = [] if {"tuning", "finalists"} & set(config) else RUNS
+LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in TIMED})
 # The plan's digest in the name makes tables follow the configuration, not modification times.
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")
