@@ -21,9 +21,12 @@ import contextlib
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,23 +34,28 @@ from nfe.engine import datasets
 from nfe.engine.datasets import bundle
 from nfe.engine.errors import InputError
 from nfe.engine.execution import Place, Workplace, execute
+from nfe.engine.files import write_bytes
 from nfe.engine.pool import execute_all, shared_gpu
 from nfe.engine.run import Run
 from nfe.engine.suite import Suite, expand, read_config
+from nfe.engine.tuning import KINDS, Space, space
+from nfe.report import tuning
 
 _log = logging.getLogger("gpu_results")
 
 
 def pack(configs: Sequence[Path], data_root: Path | None, output: Path) -> None:
     """Write the images that the suites use, and no others, as one file."""
-    cards = {planned.run.card for path in configs for planned in _suite(path).runs}
+    suites = [expand(_without_outcomes(path)) for path in configs]
+    cards = {planned.run.card for suite in suites for planned in suite.runs}
     ordered = sorted(cards, key=str)
     bundle.write(output, [datasets.load(card, data_root) for card in ordered])
     print(f"{output}: {output.stat().st_size / 2**20:.1f} MB, {len(ordered)} data sets or subsets")
 
 
-def _suite(path: Path) -> Suite:
-    return expand(read_config(path))
+def _without_outcomes(path: Path) -> dict[str, Any]:
+    """Return a configuration without what a tuning says: it decides nothing about the images."""
+    return {key: value for key, value in read_config(path).items() if key not in KINDS}
 
 
 def ordered(suite: Suite) -> list[Run]:
@@ -64,30 +72,30 @@ def ordered(suite: Suite) -> list[Run]:
 def make(
     suite: Suite, root: Path, make_workplace: Callable[[], Workplace], workers: int, until: float
 ) -> int:
-    """Make a suite's runs and return how many could not be made."""
+    """Make a suite's runs and return how many are missing; those that diverge are made, too."""
     jobs = [(run, Place.under(root, suite.name, run)) for run in ordered(suite)]
-    waiting = [(run, place) for run, place in jobs if not (place.output / "metrics.json").exists()]
-    started, failures, done = time.monotonic(), 0, 0
+    waiting = [(run, place) for run, place in jobs if not _finished(place)]
+    started, ended = time.monotonic(), Counter[str]()
     _log.info("%s: %d of %d runs to make", suite.name, len(waiting), len(jobs))
-    left = until - started
-    if left > 0 and waiting:
-        for outcome in execute_all(waiting, make_workplace, workers, left):
-            done += outcome.status == "done"
-            failures += outcome.status == "failed"
-            report = _log.info if outcome.status == "done" else _log.warning
-            report(
-                "%.0f s: %d of %d: %s: %s in %.1f s %s",
-                time.monotonic() - started,
-                done,
-                len(waiting),
-                outcome.name,
-                outcome.status,
-                outcome.seconds,
-                outcome.reason,
-            )
-    failures += combine(suite, root, make_workplace())
-    _log.info("%s: %d made in %.0f s", suite.name, done, time.monotonic() - started)
-    return failures
+    for outcome in execute_all(waiting, make_workplace, workers, max(0.0, until - started)):
+        ended[outcome.status] += 1
+        _log.info(
+            "%.0f s, %d of %d: %s: %s in %.1f s %s",
+            time.monotonic() - started,
+            ended.total(),
+            len(waiting),
+            outcome.name,
+            outcome.status,
+            outcome.seconds,
+            outcome.reason,
+        )
+    _log.info("%s: %s in %.0f s", suite.name, dict(ended), time.monotonic() - started)
+    missing = len(waiting) - ended["done"] - ended["failed"]
+    return missing + combine(suite, root, make_workplace())
+
+
+def _finished(place: Place) -> bool:
+    return (place.output / "metrics.json").exists()
 
 
 def combine(suite: Suite, root: Path, here: Workplace) -> int:
@@ -103,13 +111,36 @@ def combine(suite: Suite, root: Path, here: Workplace) -> int:
 
 
 def _predicted(place: Place) -> bool:
-    return (place.output / "metrics.json").exists() and (
-        place.artifacts / "predictions.npz"
-    ).exists()
+    return _finished(place) and (place.artifacts / "predictions.npz").exists()
+
+
+def choose(made: Path, following: Path, root: Path, offered: Space | None) -> None:
+    """Write what the next suite needs to know of one that is finished.
+
+    Args:
+        made: the finished suite's configuration.
+        following: the next one's; what it names as ``finalists`` or ``tuned`` is written.
+        root: folder of results/.
+        offered: what was searched; None where nothing is tuned.
+    """
+    config, wanted = read_config(made), read_config(following)
+    if offered is None:
+        return
+    source = Path("results", config["suite"], "runs")
+    stage = tuning.read_runs(root / source, offered)
+    if "tuning" in config and "finalists" in wanted:
+        write_bytes(Path(wanted["finalists"]), tuning.finalists_yaml(stage, source.as_posix()))
+    if "finalists" in config and "tuned" in wanted:
+        target = Path(wanted["tuned"])
+        write_bytes(target, tuning.tuned_yaml(stage, offered, source.as_posix()))
+        print(target.read_text(encoding="utf-8"), end="", flush=True)
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Make the suites in order; return the number of runs that are missing."""
+    """Make the suites in order; return the number of runs that are missing.
+
+    A suite of which runs are missing ends it where the next one would be chosen from them.
+    """
     missing, until = 0, time.monotonic() + arguments.seconds
     make_workplace = partial(
         Workplace,
@@ -119,12 +150,20 @@ def train(arguments: argparse.Namespace) -> int:
         at_once=arguments.workers,
     )
     on_gpu = arguments.device.startswith("cuda")
+    offered: Space | None = None
     with shared_gpu() if on_gpu else contextlib.nullcontext(False) as daemon:
         _log.info("%d runs at once, %s", arguments.workers, "with MPS" if daemon else "no MPS")
-        for path in arguments.configs:
-            suite = _suite(path)
+        for path, following in zip_longest(arguments.configs, arguments.configs[1:]):
+            config = read_config(path)
+            offered = space(config["tuning"]) if "tuning" in config else offered
+            suite = expand(config)
             missing += make(suite, arguments.root, make_workplace, arguments.workers, until)
-            choose(path, suite, arguments.root)
+            if following is None:
+                break
+            if missing and any(kind in read_config(following) for kind in KINDS):
+                _log.warning("%s: not begun: %d runs before it are missing", following, missing)
+                break
+            choose(path, following, arguments.root, offered)
     return missing
 
 
