@@ -42,8 +42,9 @@ ARCHITECTURES = ("wrn-10-2", "resnet18", "wrn-28-10")
 SMALL = "wrn-16-2"
 AT_ONCE = (1, 4, 8, 12)
 # A setting: its name, method and settings.
-SINGLE = ("single", "single", {})
-SETTINGS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+Setting = tuple[str, str, dict[str, Any]]
+SINGLE: Setting = ("single", "single", {})
+SETTINGS: tuple[Setting, ...] = (
     SINGLE,
     ("nfe N = 3", "nfe", {"exits": 3}),
     ("nfe N = 3, alternating", "nfe", {"exits": 3, "granularity": "alternating"}),

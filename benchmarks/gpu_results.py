@@ -77,7 +77,8 @@ def make(
     waiting = [(run, place) for run, place in jobs if not _finished(place)]
     started, ended = time.monotonic(), Counter[str]()
     _log.info("%s: %d of %d runs to make", suite.name, len(waiting), len(jobs))
-    for outcome in execute_all(waiting, make_workplace, workers, max(0.0, until - started)):
+    begun = waiting if until > started else []
+    for outcome in execute_all(begun, make_workplace, workers, until - started):
         ended[outcome.status] += 1
         _log.info(
             "%.0f s, %d of %d: %s: %s in %.1f s %s",
