@@ -152,7 +152,10 @@ def test_the_paper_suite_is_what_it_promises():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_shipped_suite_expands(path):
-    suite = expand(read_config(path))
+    config = read_config(path)
+    if "finalists" in config and not (ROOT / config["finalists"]).exists():
+        pytest.skip("its first stage has not been made")
+    suite = expand(config)
     assert suite.name == path.stem
     if suite.name == "quick":
         assert len(suite.runs) <= 60

@@ -341,6 +341,8 @@ def _finalists(
 ) -> Callable[[str], Sequence[Point]]:
     """Return the finalists by method, from a file or as ``Point.record`` describes them."""
     where = given if isinstance(given, str) else "finalists"
+    if isinstance(given, str) and not Path(given).exists():
+        raise InputError(f"{given}: no such file: nfe-bench tune --finalists makes it")
     entries = _by_method(read(Path(given)) if isinstance(given, str) else given, where)
     points: dict[str, list[Point]] = {}
     for method, listed in entries.items():
