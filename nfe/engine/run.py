@@ -7,10 +7,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from nfe.engine import datasets
+from nfe.engine import datasets, versions
 from nfe.engine.backbones import architecture
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.method import Method, method_class
@@ -19,6 +19,9 @@ from nfe.engine.recipe import Recipe
 
 # Part of every identity: raised whenever the engine's arithmetic changes on purpose.
 ENGINE = 1
+
+# Fields that are in the identity only where they say something: they came after the first runs.
+_LATER = ("versions",)
 
 PROTOCOLS = ("equal", "published")
 
@@ -44,6 +47,7 @@ class Run:
         epochs: epochs of the whole run (of each member, where runs are combined).
         seed: the run's seed.
         audit: evaluate the test split after every epoch, for the audit of test-set selection.
+        versions: versions above 1 of the arithmetic behind the run, by ``versions.KEYS``.
     """
 
     dataset: str
@@ -61,6 +65,7 @@ class Run:
     epochs: int
     seed: int
     audit: bool = False
+    versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def card(self) -> datasets.Card:
@@ -82,9 +87,13 @@ class Run:
         return method_class(self.method).from_settings(self.settings)
 
     def identity(self) -> dict[str, Any]:
-        """Return the identity as JSON values, in a fixed order."""
+        """Return the identity as JSON values, in a fixed order.
+
+        What came later and is as it always was is left out.
+        """
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {"engine": ENGINE, **values}
+        later = {key: values.pop(key) for key in _LATER}
+        return {"engine": ENGINE, **values, **{k: v for k, v in later.items() if v}}
 
     @functools.cached_property
     def digest(self) -> str:
@@ -121,9 +130,25 @@ class Run:
         if method.member_method is None:
             return []
         base = dataclasses.replace(
-            self, method=method.member_method, settings=_settings(method.member_method, self)
+            self,
+            method=method.member_method,
+            settings=_settings(method.member_method, self),
+            versions=versions.of_member(self.versions),
         )
         return [dataclasses.replace(base, seed=seed) for seed in method.member_seeds(self.seed)]
+
+    def outdated(self) -> list[str]:
+        """Return in words which of the run's versions are not the code's; empty if all are."""
+        return versions.outdated(self.method, self.settings, self.dataset, self.versions)
+
+    def check_makeable(self) -> None:
+        """Check that this code makes what the identity says.
+
+        Raises:
+            InputError: it makes another version.
+        """
+        if found := self.outdated():
+            raise InputError(f"{self.name} is {found[0]}")
 
 
 def _settings(method: str, run: Run) -> dict[str, Any]:
@@ -159,11 +184,13 @@ def specify(
     precision: str = "float32",
     threads: int | str = 1,
     audit: bool = False,
+    pins: Mapping[str, int] | None = None,
 ) -> Run:
     """Return a run, checked as far as it can be without data.
 
     Under ``published`` the method's own recipe, epochs and settings apply; what is given here
-    still has the last word, and the identity shows it.
+    still has the last word, and the identity shows it. ``pins`` are versions by name (see
+    ``versions.check_pins``) of a run as it was made; all others are the code's.
 
     Raises:
         InputError: a name is unknown, a value is not allowed, or method and architecture do
@@ -208,6 +235,7 @@ def specify(
         epochs=_whole("epochs", own_epochs if epochs is None else epochs, 1),
         seed=_whole("seed", seed, 0),
         audit=audit,
+        versions=versions.of(method, chosen.settings(), card.name, pins or {}),
     )
 
 
@@ -221,6 +249,7 @@ def from_identity(record: Mapping[str, Any]) -> Run:
     if (engine := values.pop("engine", None)) != ENGINE:
         raise InputError(f"identity of engine {engine!r}: this is engine {ENGINE}")
     try:
+        values["versions"] = versions.checked(values.get("versions", {}))
         return Run(**{**values, "recipe": Recipe(**values["recipe"])})
     except (KeyError, TypeError) as error:
         raise InputError(f"not a run's identity: {error}") from None

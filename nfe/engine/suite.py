@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from nfe.engine import contrasts
+from nfe.engine import contrasts, versions
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
 from nfe.engine.method import method_class, method_names
@@ -181,9 +181,11 @@ def expand(config: Mapping[str, Any]) -> Suite:
     check_config(config)
     defaults = {key: config[key] for key in _RUN_KEYS if key in config}
     tuned = _read_tuned(Path(config["tuned"])) if "tuned" in config else {}
+    pins = config.get("versions", {})
+    versions.check_pins(pins)
     wanted: dict[str, Planned] = {}
     for group, entries in _groups(config).items():
-        for run in _group_runs(group, entries, defaults, tuned):
+        for run in _group_runs(group, entries, defaults, tuned, pins):
             groups = wanted[run.name].groups if run.name in wanted else ()
             wanted[run.name] = Planned(run, (*groups, group))
     for planned in list(wanted.values()):
@@ -239,13 +241,14 @@ def _group_runs(
     entries: list[Entry],
     defaults: Entry,
     tuned: Mapping[str, Mapping[str, Any]],
+    pins: Mapping[str, int],
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"group {group!r}, entry {number}"
         try:
             expanded = [
-                run for choice in _choices(entry, defaults) for run in _seeds(choice, tuned)
+                run for choice in _choices(entry, defaults) for run in _seeds(choice, tuned, pins)
             ]
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
@@ -309,7 +312,9 @@ def _check_values(name: str, value: Any) -> None:
         raise InputError(f"{name} lists {twice[0]!r} twice")
 
 
-def _seeds(choice: Entry, tuned: Mapping[str, Mapping[str, Any]]) -> Iterator[Run]:
+def _seeds(
+    choice: Entry, tuned: Mapping[str, Mapping[str, Any]], pins: Mapping[str, int]
+) -> Iterator[Run]:
     known = {key: choice[key] for key in _RUN_KEYS if key in choice}
     settings = {key: value for key, value in choice.items() if key not in _RUN_KEYS}
     seeds = known.pop("seeds")
@@ -319,7 +324,7 @@ def _seeds(choice: Entry, tuned: Mapping[str, Mapping[str, Any]]) -> Iterator[Ru
     if known.get("protocol", "equal") == "equal":
         recipe = {**tuned.get(learner, {}), **recipe}
     known["recipe"] = recipe
-    first = specify(architecture_name=name, settings=settings, seed=0, **known)
+    first = specify(architecture_name=name, settings=settings, seed=0, pins=pins, **known)
     _check_kept(settings, first)
     # A seed changes nothing else, and specifying a run takes time in suites of a thousand.
     yield from (dataclasses.replace(first, seed=seed) for seed in range(seeds))

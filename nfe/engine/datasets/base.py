@@ -38,6 +38,8 @@ class Card:
         content_hash: what the data must have, whole: a subset keeps the hash of its data set.
         images_per_class: training images, held-out ones included, that a subset takes of each
             class; None for all.
+        version: raised whenever the rule that divides the data changes on purpose; part of the
+            identity of the runs on them.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Card:
     batch_size: int
     content_hash: str
     images_per_class: int | None = None
+    version: int = 1
 
 
 @dataclass(frozen=True)
