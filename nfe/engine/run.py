@@ -21,7 +21,7 @@ from nfe.engine.recipe import Recipe
 ENGINE = 1
 
 # Fields that are in the identity only where they say something: they came after the first runs.
-_LATER = ("versions",)
+_LATER: dict[str, Any] = {"class_seed": None, "test_images": datasets.OFFICIAL, "versions": {}}
 
 PROTOCOLS = ("equal", "published")
 
@@ -33,7 +33,7 @@ class Run:
     Attributes:
         dataset: data set name.
         resolution: image side in pixels.
-        num_classes: how many classes, the first ones of the data set.
+        num_classes: how many classes, the first ones of the data set unless they are drawn.
         images_per_class: how many training images of each class, held-out ones included; None
             for all.
         data_hash: content hash of the whole data set.
@@ -47,6 +47,9 @@ class Run:
         epochs: epochs of the whole run (of each member, where runs are combined).
         seed: the run's seed.
         audit: evaluate the test split after every epoch, for the audit of test-set selection.
+        class_seed: the seed under which the classes are drawn; None for the first ones.
+        test_images: ``official``, or ``extended`` by the training images that the subset leaves
+            out.
         versions: versions above 1 of the arithmetic behind the run, by ``versions.KEYS``.
     """
 
@@ -65,12 +68,21 @@ class Run:
     epochs: int
     seed: int
     audit: bool = False
+    class_seed: int | None = None
+    test_images: str = datasets.OFFICIAL
     versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def card(self) -> datasets.Card:
         """The data set's facts."""
-        return datasets.card(self.dataset, self.resolution, self.num_classes, self.images_per_class)
+        return datasets.card(
+            self.dataset,
+            self.resolution,
+            self.num_classes,
+            self.images_per_class,
+            self.class_seed,
+            self.test_images,
+        )
 
     @property
     def subset(self) -> str:
@@ -78,8 +90,12 @@ class Run:
         words = []
         if self.num_classes != datasets.whole(self.card).classes:
             words.append(f"{self.num_classes}-classes")
+        if self.class_seed is not None:
+            words.append(f"drawn-{self.class_seed}")
         if self.images_per_class is not None:
             words.append(f"{self.images_per_class}-per-class")
+        if self.test_images != datasets.OFFICIAL:
+            words.append(f"{self.test_images}-test")
         return "-".join(words) or "all"
 
     def build_method(self) -> Method:
@@ -92,8 +108,8 @@ class Run:
         What came later and is as it always was is left out.
         """
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        later = {key: values.pop(key) for key in _LATER}
-        return {"engine": ENGINE, **values, **{k: v for k, v in later.items() if v}}
+        told = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
+        return {"engine": ENGINE, **told}
 
     @functools.cached_property
     def digest(self) -> str:
@@ -178,6 +194,8 @@ def specify(
     resolution: int | None = None,
     num_classes: int | str | None = None,
     images_per_class: int | str | None = None,
+    class_seed: int | str | None = None,
+    test_images: str = datasets.OFFICIAL,
     settings: Mapping[str, Any] | None = None,
     protocol: str = "equal",
     recipe: Mapping[str, Any] | None = None,
@@ -201,6 +219,8 @@ def specify(
         resolution,
         None if num_classes is None else _whole("num_classes", num_classes, 2),
         None if images_per_class is None else _whole("images_per_class", images_per_class, 1),
+        None if class_seed is None else _whole("class_seed", class_seed, 0),
+        test_images,
     )
     backbone = architecture(architecture_name)
     if protocol not in PROTOCOLS:
@@ -235,6 +255,8 @@ def specify(
         epochs=_whole("epochs", own_epochs if epochs is None else epochs, 1),
         seed=_whole("seed", seed, 0),
         audit=audit,
+        class_seed=card.class_seed,
+        test_images=card.test_images,
         versions=versions.of(method, chosen.settings(), card.name, pins or {}),
     )
 

@@ -27,6 +27,8 @@ _RUN_KEYS = (
     "resolution",
     "num_classes",
     "images_per_class",
+    "class_seed",
+    "test_images",
     "architecture",
     "method",
     "protocol",
