@@ -69,6 +69,8 @@ def train(arguments: argparse.Namespace) -> int:
         resolution=arguments.resolution,
         num_classes=arguments.num_classes,
         images_per_class=arguments.images_per_class,
+        class_seed=arguments.class_seed,
+        test_images=arguments.test_images,
         protocol=arguments.protocol,
         audit=arguments.audit,
     )
@@ -288,6 +290,17 @@ def _common_run_options(
     parser.add_argument("--threads", default=threads, help="auto: every core")
 
 
+def _subset_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--num-classes", help="the first classes only")
+    parser.add_argument("--images-per-class", help="the first training images of each class only")
+    parser.add_argument("--class-seed", help="draw --num-classes classes, none of the first twenty")
+    parser.add_argument(
+        "--test-images",
+        default="official",
+        help="extended: also the training images that --images-per-class leaves out",
+    )
+
+
 def _suite_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="the expanded suite")
     parser.add_argument("--root", type=Path, default=Path(), help="folder of results/, artifacts/")
@@ -350,8 +363,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--artifacts", type=Path, help="weights and predictions (default: OUTPUT)")
     p.add_argument("--data-root", type=Path)
     p.add_argument("--resolution", type=int)
-    p.add_argument("--num-classes", help="the first classes only")
-    p.add_argument("--images-per-class", help="the first training images of each class only")
+    _subset_options(p)
     p.add_argument("--protocol", default="equal")
     p.add_argument("--audit", action="store_true", help="evaluate the test split every epoch")
     p.add_argument("--checkpoint-seconds", type=float, default=300.0)

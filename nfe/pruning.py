@@ -163,6 +163,10 @@ PRUNERS: dict[str, Callable[[nn.Module, Request], Scores]] = {
     "synflow": synflow_scores,
 }
 
+# Raised whenever a pruner's arithmetic changes on purpose: part of the identity of the runs that
+# it prunes. A pruner that is not named is at version 1.
+VERSIONS: dict[str, int] = {}
+
 # Pruners that look at an example: images and labels, or (synflow) the images' shape alone.
 NEED_DATA = frozenset({"snip", "grasp", "synflow"})
 

@@ -151,6 +151,7 @@ def execute(run: Run, place: Place, workplace: Workplace, predictions: bool = Fa
 
 
 def _make(run: Run, place: Place, workplace: Workplace) -> None:
+    run.check_makeable()
     prepare_process(run.threads, run.precision)
     make_directory(place.artifacts)
     for stale in place.output.glob("evaluation*.json"):

@@ -94,12 +94,14 @@ def measure(run: Run, folder: Path, workplace: Workplace) -> None:
     Untrained weights are used: a dense kernel's time does not depend on their values.
 
     Raises:
-        InputError: the network cannot be built or the folder cannot be written.
+        InputError: the network cannot be built, its method's version is not the code's, or the
+            folder cannot be written.
     """
     make_directory(folder)
     target = folder / f"{network_name(run)}.json"
     if target.exists():
         return
+    run.check_makeable()
     prepare_process(run.threads, run.precision)
     write_json(target, _measured(dataclasses.replace(run, seed=0), workplace))
     _log.info("%s: latency measured", target.stem)

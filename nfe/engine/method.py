@@ -77,12 +77,15 @@ class Method(ABC):
         published_settings: settings in which the paper departs from the class's defaults.
         member_method: set by a method that trains nothing itself but combines several runs
             of that method (see ``member_seeds``).
+        version: raised whenever the method's arithmetic changes on purpose; part of the identity
+            of its runs.
     """
 
     combine: ClassVar[Literal["logits", "probabilities"]] = "probabilities"
     published: ClassVar[Mapping[str, Any]] = {}
     published_settings: ClassVar[Mapping[str, Any]] = {}
     member_method: ClassVar[str | None] = None
+    version: ClassVar[int] = 1
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Self:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from nfe.engine import contrasts, tuning
+from nfe.engine import contrasts, tuning, versions
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
 from nfe.engine.method import method_class
@@ -27,6 +27,8 @@ _RUN_KEYS = (
     "resolution",
     "num_classes",
     "images_per_class",
+    "class_seed",
+    "test_images",
     "architecture",
     "method",
     "protocol",
@@ -172,9 +174,11 @@ def expand(config: Mapping[str, Any]) -> Suite:
     check_config(config)
     defaults = {key: config[key] for key in _RUN_KEYS if key in config}
     offers = tuning.offers(config, read_config)
+    pins = config.get("versions", {})
+    versions.check_pins(pins)
     wanted: dict[str, Planned] = {}
     for group, entries in _groups(config).items():
-        for run in _group_runs(group, entries, defaults, offers):
+        for run in _group_runs(group, entries, defaults, offers, pins):
             groups = wanted[run.name].groups if run.name in wanted else ()
             wanted[run.name] = Planned(run, (*groups, group))
     for planned in list(wanted.values()):
@@ -236,6 +240,7 @@ def _group_runs(
     entries: list[Entry],
     defaults: Entry,
     offers: tuning.Offers,
+    pins: Mapping[str, int],
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     for number, entry in enumerate(entries, start=1):
@@ -245,7 +250,7 @@ def _group_runs(
                 run
                 for choice in _choices(entry, defaults)
                 for offered in offers.applied(choice)
-                for run in _seeds(offered)
+                for run in _seeds(offered, pins)
             ]
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
@@ -309,12 +314,12 @@ def _check_values(name: str, value: Any) -> None:
         raise InputError(f"{name} lists {twice[0]!r} twice")
 
 
-def _seeds(choice: Entry) -> Iterator[Run]:
+def _seeds(choice: Entry, pins: Mapping[str, int]) -> Iterator[Run]:
     known = {key: choice[key] for key in _RUN_KEYS if key in choice}
     settings = {key: value for key, value in choice.items() if key not in _RUN_KEYS}
     seeds = known.pop("seeds")
     name = known.pop("architecture")
-    first = specify(architecture_name=name, settings=settings, seed=0, **known)
+    first = specify(architecture_name=name, settings=settings, seed=0, pins=pins, **known)
     _check_kept(settings, first)
     # A seed changes nothing else, and specifying a run takes time in suites of a thousand.
     yield from (dataclasses.replace(first, seed=seed) for seed in range(seeds))

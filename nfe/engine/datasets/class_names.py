@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from nfe.engine import datasets
 from nfe.engine.datasets.base import Card
 from nfe.engine.datasets.tiny_imagenet import INDEX, Index
 
@@ -16,4 +17,4 @@ def class_names(card: Card) -> tuple[str, ...]:
         names = Index.read(INDEX).wnids
     else:
         names = tuple(yaml.safe_load(_NAMES.read_text())[card.name])
-    return names[: card.classes]
+    return tuple(names[label] for label in datasets.labels(card))
