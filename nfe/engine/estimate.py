@@ -156,9 +156,18 @@ def minutes(runs: Sequence[Run], gpus: int) -> int:
 
 
 def memory_mb(runs: Sequence[Run]) -> int:
-    """Return the memory of a job: the process, and its largest data set three times."""
+    """Return the memory of a job: the process, its largest data set three times, and scoring.
+
+    Pruning by data looks at many images at once, before training.
+    """
     data = max(_images(run) * run.card.channels * run.card.resolution**2 for run in runs)
-    return 4000 + math.ceil(3 * data / 1e6)
+    return 4000 + math.ceil(3 * data / 1e6) + max(_building_mb(run) for run in runs)
+
+
+def _building_mb(run: Run) -> int:
+    card, method = run.card, run.build_method()
+    backbone = architecture(run.architecture)
+    return method.building_mb(backbone, card.channels, card.classes, card.resolution)
 
 
 def disk_mb(runs: Sequence[Run]) -> int:

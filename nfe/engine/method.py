@@ -77,12 +77,14 @@ class Method(ABC):
         published_settings: settings in which the paper departs from the class's defaults.
         member_method: set by a method that trains nothing itself but combines several runs
             of that method (see ``member_seeds``).
+        version: raised where the method's arithmetic changes on purpose.
     """
 
     combine: ClassVar[Literal["logits", "probabilities"]] = "probabilities"
     published: ClassVar[Mapping[str, Any]] = {}
     published_settings: ClassVar[Mapping[str, Any]] = {}
     member_method: ClassVar[str | None] = None
+    version: ClassVar[int] = 1
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Self:
@@ -114,6 +116,12 @@ class Method(ABC):
         run really takes is counted in its first step.
         """
         return 1.0
+
+    def building_mb(
+        self, architecture: Architecture, channels: int, classes: int, resolution: int
+    ) -> int:
+        """Return the memory that building the network takes, where that is much; by default 0."""
+        return 0
 
     def trainings(self) -> int:
         """Return how many times a run of this method takes its epochs, one after the other."""
