@@ -177,9 +177,7 @@ class Method(ABC):
 
     def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
         """Return the learning rate of a step; by default the recipe's."""
-        return recipe.learning_rate(
-            moment.step // moment.per_epoch, moment.steps / moment.per_epoch
-        )
+        return recipe.learning_rate(moment)
 
     def before_step(self, network: nn.Module, moment: Moment) -> None:
         """Make the network ready for a step, from ``moment`` alone.
