@@ -306,16 +306,17 @@ class Trainer:
         progress.loss_sum = 0.0
 
     def _curve(self, name: str, split: datasets.Split) -> dict[str, float]:
-        logits = self.predict(split)
+        logits = evaluation.outputs(self.network, self.data.card, split, between=self._pause)
         labels = split.labels.cpu().numpy()
-        combined = evaluation.combined_log_probabilities(logits, self.method.combine)
-        return {
-            f"{name}_accuracy": evaluation.accuracy(combined, labels),
-            f"{name}_nll": evaluation.nll(combined, labels),
-        }
+        accuracy, nll = evaluation.curve(logits, labels, self.method.combine)
+        return {f"{name}_accuracy": accuracy, f"{name}_nll": nll}
 
     def predict(self, split: datasets.Split) -> evaluation.Array:
-        """Return the current network's logits of a split (see ``evaluation.predict``)."""
+        """Return the current network's logits of a split, to be stored.
+
+        Raises:
+            DivergenceError: see ``evaluation.predict``; the message names the epoch.
+        """
         try:
             return evaluation.predict(self.network, self.data.card, split, between=self._pause)
         except DivergenceError as error:
