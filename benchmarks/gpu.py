@@ -149,7 +149,7 @@ def main() -> None:
     target = FOLDER / f"gpu_{name}.csv"
     write_csv(target, COLUMNS, rows)
     write_json(target.with_suffix(".json"), {"environment": environment(DEVICE)})
-    print(target.read_text(), end="")
+    print(target.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import yaml
 from torch import Tensor, nn
 
-from nfe.engine import datasets
+from nfe.engine import datasets, strict_yaml
 from nfe.engine.backbones import architecture
 from nfe.engine.errors import unknown
 from nfe.engine.run import Run
@@ -79,7 +78,7 @@ def modest(gpus: int) -> Device:
 @functools.cache
 def gpus() -> dict[str, Device]:
     """Return the GPUs in gpus.yaml, by name."""
-    read: dict[str, dict[str, Any]] = yaml.safe_load(GPUS.read_text())
+    read: dict[str, dict[str, Any]] = strict_yaml.load(GPUS)
     return {name: Device(name=name, **values) for name, values in read.items()}
 
 
