@@ -93,7 +93,7 @@ def _calls_in_the_locale_s_encoding(file: Path) -> list[str]:
             continue
         name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
         keys = {keyword.arg for keyword in node.keywords}
-        binary = any("b" in str(getattr(a, "value", "")) for a in node.args[1:2])
+        binary = any("b" in ast.unparse(mode) for mode in node.args[1:2])
         opens = ast.unparse(node.func) == "open" and not binary and "mode" not in keys
         reads = name in ("read_text", "write_text") or opens
         # Text of other programs, too.

@@ -20,7 +20,7 @@ from nfe.engine.backbones import architecture
 from nfe.engine.batches import Normalizer, TrainingBatches, example
 from nfe.engine.checkpoint import Progress
 from nfe.engine.cost import MacCounter
-from nfe.engine.datasets import Data
+from nfe.engine.datasets import Data, soundness
 from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.method import Context, Method
 from nfe.engine.moment import Moment
@@ -97,6 +97,7 @@ class Trainer:
         self.method = run.build_method()
         self._state = state
         self._checkpoint_seconds = checkpoint_seconds
+        soundness.check(data)
         size = run.recipe.batch_size
         if size > len(data.train):
             raise InputError(
