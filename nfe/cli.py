@@ -122,19 +122,14 @@ def _workplace(arguments: argparse.Namespace, suite: "Suite") -> "Workplace":
 
 def run(arguments: argparse.Namespace) -> int:
     """Make some runs of a suite, one after the other; a run that fails leaves the others be."""
-    from nfe.engine.execution import execute
+    from nfe.engine.execution import attempt
     from nfe.engine.suite import load_plan
 
     suite = load_plan(arguments.plan)
     workplace = _workplace(arguments, suite)
-    failures = 0
-    for chosen in [suite.run(name) for name in arguments.run]:
-        try:
-            execute(chosen, _place(arguments.root, suite, chosen), workplace)
-        except DivergenceError as error:
-            logging.error("%s", error)
-            failures += 1
-    return FAILED if failures else 0
+    runs = [suite.run(name) for name in arguments.run]
+    made = [attempt(chosen, _place(arguments.root, suite, chosen), workplace) for chosen in runs]
+    return 0 if all(made) else FAILED
 
 
 def latency(arguments: argparse.Namespace) -> int:

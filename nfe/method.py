@@ -1,19 +1,30 @@
 """Network Fission Ensembles as a method of the benchmark."""
 
 import dataclasses
+import functools
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from nfe import early_exit, grouping, pruning
 from nfe.distillation import fission_loss
-from nfe.engine.backbones import Architecture
+from nfe.engine.backbones import Architecture, architecture
 from nfe.engine.errors import InputError
 from nfe.engine.method import Context, Method
 from nfe.layers import check_whole
 from nfe.network import FissionNetwork, fission
+
+
+@functools.cache
+def _scoring_mb(name: str, size: tuple[int, int, int], pruning_name: str, per_class: int) -> int:
+    """Return the memory of scoring a backbone for (channels, classes, resolution)."""
+    channels, classes, resolution = size
+    backbone = architecture(name).build(channels=channels, classes=classes, resolution=resolution)
+    image = torch.zeros(1, channels, resolution, resolution)
+    return pruning.memory_mb(backbone, image, per_class * classes, pruning_name)
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,13 @@ class NetworkFission(Method):
         leave = self.exit_stages or grouping.default_exit_stages(self.exits)
         paths = [1 + sum(left < stage for left in leave) for stage in stages]
         return sum(paths) / len(paths)
+
+    def building_mb(
+        self, architecture: Architecture, channels: int, classes: int, resolution: int
+    ) -> int:
+        """Return what scores by labelled images take."""
+        size = (channels, classes, resolution)
+        return _scoring_mb(architecture.name, size, self.pruning, self.pruning_images)
 
     def network(self, context: Context) -> nn.Module:
         """Return the fissioned backbone, scored and grouped on its very initial weights."""

@@ -7,6 +7,7 @@ is complete.
 """
 
 import datetime
+import gc
 import logging
 import shutil
 import zipfile
@@ -22,7 +23,7 @@ from nfe.engine import checkpoint, cost, datasets, evaluation, stopping
 from nfe.engine.datasets import Card, Data, bundle
 from nfe.engine.datasets.staging import stage
 from nfe.engine.environment import environment
-from nfe.engine.errors import CollapseError, DivergenceError, InputError
+from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
 from nfe.engine.files import (
     alone,
     discard_unfinished,
@@ -136,6 +137,7 @@ def execute(run: Run, place: Place, workplace: Workplace, predictions: bool = Fa
         DivergenceError: loss or logits are not finite; failure.json says where.
         Interrupted: the process was asked to stop.
         OSError: a file cannot be written.
+        Exception: any other error, also in failure.json.
     """
     make_directory(place.output)
     with alone(place.output):
@@ -172,8 +174,61 @@ def _make(run: Run, place: Place, workplace: Workplace) -> None:
             config.unlink()
         raise
     except DivergenceError as error:
-        write_json(place.output / "failure.json", {"status": "failed", "reason": str(error)})
+        _record_failure(place, str(error))
         raise DivergenceError(f"{run.name}: {error}") from None
+    except (Interrupted, OSError):
+        raise
+    except Exception as error:
+        _record_failure(place, _last_line(error))
+        raise
+
+
+def _last_line(error: Exception) -> str:
+    """Return the last line of an error's traceback, the first one of a long message."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].strip()
+
+
+def _record_failure(place: Place, reason: str) -> None:
+    write_json(place.output / "failure.json", {"status": "failed", "reason": reason})
+
+
+def attempt(run: Run, place: Place, workplace: Workplace) -> bool:
+    """Make a run among others; whatever goes wrong is logged and stands in its failure.json.
+
+    Returns:
+        Whether the run is complete.
+
+    Raises:
+        Interrupted: the process was asked to stop.
+    """
+    try:
+        execute(run, place, workplace)
+    except Interrupted:
+        raise
+    except DivergenceError as error:
+        _log.error("%s", error)
+    except (InputError, OSError) as error:
+        _log.error("%s: %s", run.name, error)
+        _record_refusal(run, place, error)
+    except Exception:
+        _log.exception("%s: failed", run.name)
+    else:
+        return True
+    # What a run that ran out of memory still holds would be missing in the next one.
+    gc.collect()
+    torch.cuda.empty_cache()
+    return False
+
+
+def _record_refusal(run: Run, place: Place, error: Exception) -> None:
+    """Write why a run could not be made, where its folder can be written and is no other run's."""
+    config = place.output / "config.json"
+    try:
+        if not config.exists() or read_json(config) == run.identity():
+            make_directory(place.output)
+            _record_failure(place, _last_line(error) if isinstance(error, OSError) else str(error))
+    except (InputError, OSError) as reason:
+        _log.error("%s: no failure.json: %s", run.name, reason)
 
 
 def _train(run: Run, place: Place, workplace: Workplace) -> None:

@@ -118,6 +118,12 @@ class Method(ABC):
         """
         return 1.0
 
+    def building_mb(
+        self, architecture: Architecture, channels: int, classes: int, resolution: int
+    ) -> int:
+        """Return the memory that building the network takes, where that is much; by default 0."""
+        return 0
+
     def trainings(self) -> int:
         """Return how many times a run of this method takes its epochs, one after the other."""
         return 1
@@ -172,9 +178,7 @@ class Method(ABC):
 
     def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
         """Return the learning rate of a step; by default the recipe's."""
-        return recipe.learning_rate(
-            moment.step // moment.per_epoch, moment.steps / moment.per_epoch
-        )
+        return recipe.learning_rate(moment)
 
     def before_step(self, network: nn.Module, moment: Moment) -> None:
         """Make the network ready for a step, from ``moment`` alone.

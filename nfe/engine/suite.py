@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nfe.engine import contrasts, tuning, versions
+from nfe.engine import contrasts, strict_yaml, tuning, versions
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
 from nfe.engine.method import method_class
@@ -129,16 +127,9 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a suite's YAML file.
 
     Raises:
-        InputError: the file is missing or is not a YAML mapping.
+        InputError: the file is missing, is not a YAML mapping, or see ``strict_yaml.loads``.
     """
-    try:
-        config = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    config = strict_yaml.load(path)
     if not isinstance(config, dict):
         raise InputError(f"{path}: not a suite: allowed: a mapping with suite, groups and so on")
     return config
@@ -157,7 +148,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
     strict = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)
-    validator = strict(yaml.safe_load(SCHEMA.read_text()))
+    validator = strict(strict_yaml.load(SCHEMA))
     error = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"

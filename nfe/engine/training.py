@@ -20,7 +20,7 @@ from nfe.engine.backbones import architecture
 from nfe.engine.batches import Normalizer, TrainingBatches, example
 from nfe.engine.checkpoint import Progress
 from nfe.engine.cost import MacCounter
-from nfe.engine.datasets import Data
+from nfe.engine.datasets import Data, soundness
 from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.method import Context, Method
 from nfe.engine.moment import Moment
@@ -97,6 +97,7 @@ class Trainer:
         self.method = run.build_method()
         self._state = state
         self._checkpoint_seconds = checkpoint_seconds
+        soundness.check(data)
         size = run.recipe.batch_size
         if size > len(data.train):
             raise InputError(
@@ -306,16 +307,17 @@ class Trainer:
         progress.loss_sum = 0.0
 
     def _curve(self, name: str, split: datasets.Split) -> dict[str, float]:
-        logits = self.predict(split)
+        logits = evaluation.outputs(self.network, self.data.card, split, between=self._pause)
         labels = split.labels.cpu().numpy()
-        combined = evaluation.combined_log_probabilities(logits, self.method.combine)
-        return {
-            f"{name}_accuracy": evaluation.accuracy(combined, labels),
-            f"{name}_nll": evaluation.nll(combined, labels),
-        }
+        accuracy, nll = evaluation.curve(logits, labels, self.method.combine)
+        return {f"{name}_accuracy": accuracy, f"{name}_nll": nll}
 
     def predict(self, split: datasets.Split) -> evaluation.Array:
-        """Return the current network's logits of a split (see ``evaluation.predict``)."""
+        """Return the current network's logits of a split, to be stored.
+
+        Raises:
+            DivergenceError: see ``evaluation.predict``; the message names the epoch.
+        """
         try:
             return evaluation.predict(self.network, self.data.card, split, between=self._pause)
         except DivergenceError as error:

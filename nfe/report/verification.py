@@ -154,9 +154,9 @@ class _Verification:
                     yield f"{path}: no such file"
             elif name.endswith(".csv"):
                 self.said.cells += sum(len(row) for row in csv.reader(text.splitlines()[1:]))
-                yield from compared.cells(path, path.read_text(), text)
+                yield from compared.cells(path, path.read_text(encoding="utf-8"), text)
             else:
-                yield from compared.lines(path, path.read_text(), text)
+                yield from compared.lines(path, path.read_text(encoding="utf-8"), text)
 
     def _run(self, run: Run) -> Iterator[str]:
         """Check a run's metrics against its predictions, or at least its per-image file."""

@@ -11,10 +11,13 @@ from nfe.engine.datasets import outliers
 from nfe.engine.errors import InputError
 from nfe.engine.files import make_directory, write_json
 from nfe.engine.outputs import RESULT_FILES, evaluation_files, network_name
-from nfe.engine.suite import check_groups, expand
+from nfe.engine.suite import check_groups, expand, read_config
 from nfe.report.catalogue import FORMATS, available
 
 try:
+    # Snakemake has read them, but takes keys that stand twice and 010 for 8.
+    for file in workflow.configfiles:
+        read_config(Path(file))
     SUITE = expand(config)
     # Jobs read the plan from a file of its own content: it cannot change under a running job.
     PLAN = Path(".snakemake", "plans", f"{SUITE.name}-{SUITE.digest}.json")
