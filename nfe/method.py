@@ -12,6 +12,7 @@ from nfe.distillation import fission_loss
 from nfe.engine.backbones import Architecture
 from nfe.engine.errors import InputError
 from nfe.engine.method import Context, Method
+from nfe.heads import draw_heads
 from nfe.layers import check_whole
 from nfe.network import FissionNetwork, fission
 
@@ -38,6 +39,8 @@ class NetworkFission(Method):
         temperature: T of the distillation term.
     """
 
+    # 2: each exit's head is drawn separately.
+    version: ClassVar[int] = 2
     combine: ClassVar = "logits"
     published: ClassVar = {"batch_size": 128, "epochs": 200}
 
@@ -82,9 +85,13 @@ class NetworkFission(Method):
         return sum(paths) / len(paths)
 
     def network(self, context: Context) -> nn.Module:
-        """Return the fissioned backbone, scored and grouped on its very initial weights."""
+        """Return the fissioned backbone, scored and grouped on its very initial weights.
+
+        Scores see the backbone's own head, which is the final exit's; the other exits' heads
+        are drawn separately.
+        """
         needs_data = self.pruning in pruning.NEED_DATA
-        return fission(
+        network = fission(
             context.backbone(),
             self.exits,
             sparsity=self.sparsity,
@@ -98,6 +105,8 @@ class NetworkFission(Method):
             example=context.example(self.pruning_images) if needs_data else None,
             seed=context.seed,
         )
+        draw_heads(list(network.heads), context.seed)
+        return network
 
     def skeleton(self, context: Context) -> nn.Module:
         """Return the network unpruned: which weights are left stands in the saved weights."""

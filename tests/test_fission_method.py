@@ -1,10 +1,13 @@
 """Network fission as a method of the benchmark: settings → network and loss."""
 
+import dataclasses
+
 import pytest
 import torch
-from networks import CLASSES
+from networks import CLASSES, slim
+from torch import nn
 
-from nfe.engine.backbones import architecture
+from nfe.engine.backbones import Architecture, architecture
 from nfe.engine.errors import InputError
 from nfe.engine.method import Context
 from nfe.method import NetworkFission
@@ -50,6 +53,54 @@ def test_settings_reach_the_network():
     assert not any(name.endswith("shortcut") for name in net.weights)
     group = net.weights["stages/2/0/conv1"].group
     assert torch.equal(group, group[:, :1, :1, :1].expand_as(group))
+
+
+def last_layers(net):
+    return [[m for m in head.modules() if isinstance(m, nn.Linear)][-1] for head in net.heads]
+
+
+@pytest.mark.parametrize("pruning", ["none", "snip"])
+def test_each_exit_s_head_has_a_draw_of_its_own_and_the_final_one_the_backbone_s(pruning):
+    sparsity = 0.0 if pruning == "none" else 0.5
+    _, net, _ = build(exits=3, pruning=pruning, sparsity=sparsity)
+    torch.manual_seed(0)
+    backbone = context([]).backbone()
+    heads = [layer.weight for layer in last_layers(net)]
+    assert torch.equal(heads[2], last_layers_of_backbone(backbone))
+    bound = heads[0].shape[1] ** -0.5  # PyTorch's own draw: uniform within 1 / sqrt(inputs)
+    for k, weight in enumerate(heads):
+        assert 0.9 * bound < weight.abs().max() <= bound
+        assert not any(torch.equal(weight, other) for other in heads[:k])
+    assert not any(layer.bias.any() for layer in last_layers(net))
+    for name, split in net.weights.items():
+        drawn = backbone.get_submodule(name.replace("/", ".")).weight
+        assert torch.equal(split.weight, drawn * (split.group > 0))
+
+
+def last_layers_of_backbone(backbone):
+    return [m for m in backbone.head.modules() if isinstance(m, nn.Linear)][-1].weight
+
+
+def test_the_heads_draws_depend_on_the_seed_and_the_exit_alone():
+    _, few, _ = build(exits=2)
+    _, many, _ = build(exits=3, granularity="kernel")
+    assert torch.equal(last_layers(few)[0].weight, last_layers(many)[0].weight)
+    method = NetworkFission(exits=2).resolved(WRN)
+    torch.manual_seed(0)
+    other = method.network(dataclasses.replace(context([]), seed=1))
+    assert not torch.equal(last_layers(few)[0].weight, last_layers(other)[0].weight)
+
+
+@pytest.mark.parametrize("whole", [(), ("head",)])
+def test_hidden_layers_of_a_head_are_drawn_anew_only_where_each_exit_has_its_own(whole):
+    name = "vgg16-imagenet"
+    vgg = Architecture(name, 5, lambda **options: slim(name, options["resolution"]))
+    method = NetworkFission(exits=2, whole=whole).resolved(vgg)
+    net = method.network(dataclasses.replace(context([]), architecture=vgg, resolution=32))
+    hidden = [head[2] for head in net.heads]
+    assert ("head/2" in net.weights) == (not whole)
+    if whole:
+        assert not torch.equal(hidden[0].weight, hidden[1].weight)
 
 
 def test_settings_that_change_nothing_are_spelled_out_alike():
