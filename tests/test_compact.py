@@ -10,6 +10,7 @@ from networks import CLASSES, slim
 from torch import nn
 
 from nfe import fission
+from nfe.channels import split, take
 from nfe.compact import CompactNetwork
 from nfe.distillation import fission_loss
 from nfe.early_exit import exit_macs, predict
@@ -228,25 +229,48 @@ def test_a_path_taken_alone_in_training_mode_agrees_with_all_together():
         torch.testing.assert_close(copy.deepcopy(alone).branch(path, trunk), together[:, path - 1])
 
 
-def test_gradients_stay_channels_last():
-    torch.manual_seed(0)
-    net = alternating(slim("resnet18"), 3).to(memory_format=torch.channels_last)
-    formats = {}
+@pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
+def test_gradients_of_channel_slices_keep_the_memory_format(memory):
+    formats, gradients = [], []
+    for cut in (
+        lambda x: [take(x, 2, 3, stride=2)],
+        lambda x: [x[:, 2:5, ::2, ::2]],
+        lambda x: split(x, [2, 5])[1:],
+        lambda x: [x[:, 2:]],
+    ):
+        x = torch.arange(2 * 7 * 5 * 4.0).view(2, 7, 5, 4).contiguous(memory_format=memory)
+        x = x.requires_grad_() * 1
+        x.register_hook(lambda g: formats.append(g.is_contiguous(memory_format=memory)))
+        x.retain_grad()
+        sum((part**2).sum() for part in cut(x)).backward()
+        gradients.append(x.grad)
+    assert torch.equal(gradients[0], gradients[1])
+    assert torch.equal(gradients[2], gradients[3])
+    assert formats[0]
+    assert formats[2]
+    # What a plain slice does: the reason for the functions.
+    assert formats[1] == (memory is torch.contiguous_format)
 
-    def watch(name):
-        def note(gradient):
-            formats[name] = gradient.is_contiguous(memory_format=torch.channels_last)
 
-        return lambda _module, _inputs, output: output.register_hook(note) and None
+@pytest.mark.parametrize("backbone", ["wide_resnet", "resnet"])
+def test_gradients_stay_channels_last_through_the_network(backbone):
+    model, resolution = build(backbone)
+    net = alternating(model, 3).to(memory_format=torch.channels_last)
+    kept = []
 
-    for name, module in net.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.register_forward_hook(watch(name))
-    x, y = batch(16, dtype=torch.float32)
-    x = x.contiguous(memory_format=torch.channels_last)
-    fission_loss(net(x), y).backward()
-    assert len(formats) > 20
-    assert [name for name, kept in formats.items() if not kept] == []
+    def watch(_module, inputs):
+        if inputs[0].requires_grad:
+            inputs[0].register_hook(
+                lambda g: kept.append(g.is_contiguous(memory_format=torch.channels_last))
+            )
+
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
+            module.register_forward_pre_hook(watch)
+    x, y = batch(4 * resolution, dtype=torch.float32)
+    fission_loss(net(x.contiguous(memory_format=torch.channels_last)), y).backward()
+    assert len(kept) > 20
+    assert all(kept)
 
 
 def test_nothing_is_drawn_and_the_model_is_left_alone():
