@@ -3,7 +3,8 @@
 This suite's own. Lee & Lee (arXiv 2408.02301) divide weights one by one, which dense kernels
 pay for in full on every path. Here a path owns contiguous channels in turns: the rows of one
 layer that make its channels, then the columns of the next that read them. Each original weight
-is used exactly once, by an ordinary layer, and every weight is live.
+is used exactly once, by an ordinary layer, and every weight is live. Pruned weights are masked
+inside these layers.
 """
 
 import copy
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from nfe.engine.backbones import Backbone
 from nfe.exits import ExitNetwork
 from nfe.path_stage import PathStage
-from nfe.slices import own
+from nfe.slices import MaskedConv2d, replace_convolutions
 
 
 class CompactNetwork(ExitNetwork):
@@ -54,13 +55,18 @@ class CompactNetwork(ExitNetwork):
         return torch.stack([head(features[path]) for path, head in ends], dim=1)
 
     def materialized(self) -> Self:
-        """Return a copy: its layers are ordinary ones already."""
-        return copy.deepcopy(self)
+        """Return a copy without masks: its pruned weights are zeros of ordinary layers."""
+        plain = copy.deepcopy(self)
+        replace_convolutions(
+            plain, lambda _, conv: conv.plain() if isinstance(conv, MaskedConv2d) else conv
+        )
+        return plain
 
     def member(self, path: int) -> Backbone:
         """Return one exit as an ordinary stand-alone network."""
+        plain = self.materialized()
         parts = [
             cast(PathStage, stage).alone(self.in_stage(path, number))
-            for number, stage in enumerate(self.stages)
+            for number, stage in enumerate(plain.stages)
         ]
-        return Backbone(own(self.stem), parts, own(self.heads[path - 1]))
+        return Backbone(plain.stem, parts, plain.heads[path - 1])

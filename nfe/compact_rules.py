@@ -47,21 +47,14 @@ class Compact:
         return [*joining, len(self.exit_stages) + 1]
 
 
-def check_compact(granularity: str, sparsity: float, whole: Collection[str], unit: int) -> None:
+def check_compact(granularity: str, whole: Collection[str], unit: int) -> None:
     """Check what goes together with ``alternating``.
 
     Raises:
-        InputError: pruning or layers kept whole beside it, or no unit of channels.
+        InputError: layers kept whole beside it, or no unit of channels.
     """
     check_whole("unit", unit)
-    if granularity != "alternating":
-        return
-    if sparsity > 0:
-        raise InputError(
-            f"granularity is 'alternating' with sparsity {sparsity}: allowed: 0, or another "
-            f"granularity"
-        )
-    if whole:
+    if granularity == "alternating" and whole:
         raise InputError(
             f"granularity is 'alternating' with whole {list(whole)}: allowed: none, or another "
             f"granularity"

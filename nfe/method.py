@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Self, cast
 from torch import Tensor, nn
 
 from nfe import early_exit, grouping, pruning
+from nfe.compact import CompactNetwork
+from nfe.compact_pruning import mask_nothing
 from nfe.compact_rules import check_compact
 from nfe.distillation import fission_loss
 from nfe.engine.backbones import Architecture
@@ -82,7 +84,7 @@ class NetworkFission(Method):
         ratio = self.ratio or (1 / self.exits,) * self.exits
         grouping.check_ratio(ratio, self.exits)
         grouping.check_grouping(self.grouping, self.granularity, ratio)
-        check_compact(self.granularity, self.sparsity, self.whole, self.unit)
+        check_compact(self.granularity, self.whole, self.unit)
         if not 0 <= self.distillation < math.inf:
             raise InputError(f"distillation is {self.distillation}: allowed: numbers from 0")
         if not 0 < self.temperature < math.inf:
@@ -134,7 +136,10 @@ class NetworkFission(Method):
 
     def skeleton(self, context: Context) -> nn.Module:
         """Return the network unpruned: which weights are left stands in the saved weights."""
-        return dataclasses.replace(self, pruning="none", sparsity=0.0).network(context)
+        network = dataclasses.replace(self, pruning="none", sparsity=0.0).network(context)
+        if self.sparsity > 0 and isinstance(network, CompactNetwork):
+            mask_nothing(network)
+        return network
 
     def exit_macs(self, network: nn.Module, image: Tensor) -> list[int]:
         """Return what an image costs that stops at each exit."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nfe import grouping as groups
 from nfe import layers as kinds
 from nfe import pruning as pruners
+from nfe.compact_pruning import pruned_compact
 from nfe.compact_rules import Compact, check_compact, compact
 from nfe.engine.backbones import Backbone
 from nfe.example import check_example
@@ -250,15 +251,14 @@ def fission(
     groups.check_ratio(share, exits)
     plan = groups.Plan(share, grouping, granularity, seed)
     kinds.check_whole(whole)
-    pruners.check(pruning, sparsity, scope)
-    groups.check_grouping(grouping, granularity, share)
-    check_compact(granularity, sparsity, whole, unit)
+    check_compact(granularity, whole, unit)
     if example is not None:
         check_example(model, *example)
-    if granularity == "alternating":
-        return compact(network, Compact(leave, share, unit, shared_norm))
     pruned, hidden = kinds.pruned_layers(network, whole), kinds.head_layers(network, whole)
     masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
+    if granularity == "alternating":
+        how = Compact(leave, share, unit, shared_norm)
+        return pruned_compact(network, masks, how) if sparsity > 0 else compact(network, how)
     masks |= pruners.everything(hidden)
     return divided(network, masks, leave, plan)
 

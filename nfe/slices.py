@@ -1,8 +1,10 @@
 """A part of a layer as a small dense layer of its own."""
 
 import copy
-from typing import TypeVar, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from nfe.channel_blocks import Block
@@ -63,6 +65,53 @@ def columns(layer: Layer, block: Block) -> Layer:
     return small
 
 
+class MaskedConv2d(nn.Conv2d):
+    """A convolution some of whose weights are pruned: zero, and without a gradient.
+
+    Attributes:
+        mask: bool, True where a weight survives.
+    """
+
+    mask: Tensor
+
+    def __init__(self, conv: nn.Conv2d, mask: Tensor) -> None:
+        # On no device: nothing is allocated, nothing drawn.
+        super().__init__(**_form(conv), device="meta")
+        self.weight, self.bias = conv.weight, conv.bias
+        self.register_buffer("mask", mask)
+        with torch.no_grad():
+            self.weight.masked_fill_(~mask, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve with the surviving weights."""
+        return self._conv_forward(x, self.weight * self.mask, self.bias)
+
+    def plain(self) -> nn.Conv2d:
+        """Return an ordinary convolution with the same parameters, pruned ones as zeros."""
+        conv = nn.Conv2d(**_form(self), device="meta")
+        conv.weight, conv.bias = self.weight, self.bias
+        return conv.train(self.training)
+
+
+def _form(conv: nn.Conv2d) -> dict[str, Any]:
+    names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation")
+    form = {name: getattr(conv, name) for name in (*names, "groups", "padding_mode")}
+    return {**form, "bias": conv.bias is not None}
+
+
+def live(conv: nn.Conv2d) -> Tensor:
+    """Return the weights that a convolution computes with."""
+    return conv.weight * conv.mask if isinstance(conv, MaskedConv2d) else conv.weight
+
+
+def replace_convolutions(network: nn.Module, change: Callable[[str, nn.Conv2d], nn.Conv2d]) -> None:
+    """Put what ``change`` makes of each convolution (by name) in its place."""
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, nn.Conv2d):
+            parent, _, own_name = name.rpartition(".")
+            setattr(network.get_submodule(parent), own_name, change(name, layer))
+
+
 def norm_part(norm: nn.BatchNorm2d, x: Tensor, block: Block) -> Tensor:
     """Apply a batch norm to the channels ``block`` alone of those it normalizes."""
 
@@ -85,5 +134,5 @@ def norm_part(norm: nn.BatchNorm2d, x: Tensor, block: Block) -> Tensor:
 def conv_part(conv: nn.Conv2d, x: Tensor, block: Block) -> Tensor:
     """Compute the output channels ``block`` alone of an ungrouped convolution."""
     bias = None if conv.bias is None else conv.bias[block.start : block.stop]
-    out: Tensor = conv._conv_forward(x, conv.weight[block.start : block.stop], bias)
+    out: Tensor = conv._conv_forward(x, live(conv)[block.start : block.stop], bias)
     return out

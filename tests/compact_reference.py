@@ -118,15 +118,21 @@ class Owners:
             (self.columns if i % 2 else self.rows)(f"head.{name}", layer, paths)
 
 
-def masked_reference(parts, leave, shared_norm):
-    """Full-size masked copies; with ``shared_norm`` norms that read one tensor are one."""
+def masked_reference(parts, leave, shared_norm, kept=None):
+    """Full-size masked copies; with ``shared_norm`` norms that read one tensor are one.
+
+    ``kept``: masks of pruning, by layer.
+    """
     owners = Owners(parts, leave)
+    silent = {name: group.clone() for name, group in owners.groups.items()}
+    for name, mask in (kept or {}).items():
+        owners.groups[name] *= mask
     dense = DenseFission(parts, owners.groups, leave)
     for norm, conv in owners.silent:
         stage, index, name = norm.split(".")[1:]
         for key, path in dense.paths.items():
             if key.startswith(f"{stage}/"):
-                mine = owners.groups[conv][:, 0, 0, 0] == int(key.split("/")[1])
+                mine = silent[conv][:, 0, 0, 0] == int(key.split("/")[1])
                 dense.masks.append((path[int(index)].get_submodule(name).bias, mine))
     for stage in range(1, dense.depth) if shared_norm else ():
         trunk = dense.paths[f"{stage}/{dense.exits}"]

@@ -17,7 +17,8 @@ from nfe.early_exit import exit_macs, predict
 from nfe.engine import cost
 from nfe.engine.backbones import architecture
 from nfe.engine.checkpoint import load_weights, save_weights
-from nfe.engine.errors import InputError
+from nfe.engine.errors import CollapseError, InputError
+from nfe.export import export_onnx
 from nfe.staging import staged
 
 SGD = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
@@ -111,6 +112,59 @@ def test_parity_with_masked_copies(backbone, leave, shared_norm):
     x, _ = batch(resolution, seed=9)
     with torch.no_grad():
         torch.testing.assert_close(net.eval()(x), dense.eval()(x), rtol=1e-6, atol=1e-6)
+
+
+PRUNED = {"sparsity": 0.4, "pruning": "magnitude", "scope": "layer"}
+
+
+@pytest.mark.parametrize("backbone", ["wide_resnet", "resnet", "bottleneck", "vgg"])
+def test_pruned_slices_agree_with_pruned_masked_copies_and_stay_pruned(backbone, tmp_path):
+    model, resolution = build(backbone)
+    model.double()
+    net = alternating(model, 3, **PRUNED)
+    single = fission(model, 1, **PRUNED)
+    kept = {n.replace("/", "."): split.group > 0 for n, split in single.weights.items()}
+    parts = staged(copy.deepcopy(model))
+    dense, _ = masked_reference(parts, (1, 2), True, kept)
+    ours = torch.optim.SGD(net.parameters(), **SGD)
+    theirs = torch.optim.SGD(dense.parameters(), **SGD)
+    for step in range(3):
+        x, y = batch(resolution, seed=step)
+        out, expected = net.train()(x), dense.train()(x)
+        torch.testing.assert_close(out, expected, rtol=1e-7, atol=1e-7)
+        for network, value in ((net, fission_loss(out, y)), (dense, dense_loss(expected, y))):
+            network.zero_grad()
+            value.backward()
+        dense.mask_gradients()
+        ours.step()
+        theirs.step()
+        dense.apply_masks()
+    image = torch.randn(1, 3, resolution, resolution, dtype=torch.float64)
+    nonzero, executed = cost.inference_macs(net, image)
+    assert nonzero < 0.65 * executed
+    assert exit_macs(net, image)[-1] == pytest.approx(nonzero, rel=1e-3)
+    total = sum(int(mask.sum()) for mask in kept.values())
+    convolutions = [p for p in net.parameters() if p.dim() == 4]
+    assert sum(int(torch.count_nonzero(p)) for p in convolutions) == total
+    with torch.no_grad():
+        logits = net.eval()(x)
+        for k, member in enumerate(net.members()):
+            assert {type(m) for m in member.modules() if isinstance(m, nn.Conv2d)} == {nn.Conv2d}
+            torch.testing.assert_close(member(x), logits[:, k])
+        torch.testing.assert_close(net.materialized()(x), logits)
+        save_weights(tmp_path / "w.safetensors", net, "run")
+        other = alternating(model, 3, **{**PRUNED, "pruning": "random"}).eval()
+        load_weights(tmp_path / "w.safetensors", other)
+        assert torch.equal(other(x), logits)
+        assert torch.equal(copy.deepcopy(net)(x), logits)
+
+
+def test_a_path_s_part_of_a_layer_that_is_pruned_away_is_refused_by_name():
+    model = wide_resnet()
+    with torch.no_grad():
+        model.get_submodule("stages.2.0.conv2").weight[:, :6] = 1e-9
+    with pytest.raises(CollapseError, match=r"stages.2.paths.1.0.tail"):
+        alternating(model, 3, sparsity=0.4, pruning="magnitude", scope="layer")
 
 
 @pytest.mark.parametrize("exits", [2, 3])
@@ -294,7 +348,6 @@ def test_one_exit_is_the_network_itself():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"exits": 2, "sparsity": 0.5, "pruning": "random"}, "sparsity 0.5"),
         ({"exits": 2, "whole": ["pointwise"]}, "whole"),
         ({"exits": 2, "grouping": "stage"}, "grouping 'stage'"),
         ({"exits": 2, "unit": 0}, "unit is 0"),
@@ -307,3 +360,27 @@ def test_what_cannot_be_divided_is_refused_in_one_line(options, message):
         alternating(wide_resnet(), **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_it_compiles_without_a_break():
+    torch.manual_seed(0)
+    net = alternating(wide_resnet(), 3).eval()
+    x, _ = batch(8, dtype=torch.float32)
+    whole = torch.compile(net, fullgraph=True, backend="eager")
+    with torch.no_grad():
+        torch.testing.assert_close(whole(x), net(x))
+
+
+def test_onnx_holds_the_ensemble_without_zeros(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model, resolution = build("vgg, large head")
+    net = alternating(model, 3).eval()
+    x, _ = batch(resolution, dtype=torch.float32)
+    export_onnx(net, tmp_path / "net.onnx", x[:1])
+    weights = sum(p.numel() * p.element_size() for p in net.parameters())
+    assert (tmp_path / "net.onnx").stat().st_size < 1.1 * weights
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    for count in (1, 6):
+        (logits,) = session.run(None, {"images": x[:count].numpy()})
+        expected = net.ensemble(x[:count]).detach()
+        torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-4)

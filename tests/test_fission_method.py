@@ -7,7 +7,9 @@ import torch
 from networks import CLASSES, slim
 from torch import nn
 
+from nfe.compact import CompactNetwork
 from nfe.engine.backbones import Architecture, architecture
+from nfe.engine.checkpoint import load_weights, save_weights
 from nfe.engine.errors import InputError
 from nfe.engine.method import Context
 from nfe.method import NetworkFission
@@ -103,6 +105,44 @@ def test_hidden_layers_of_a_head_are_drawn_anew_only_where_each_exit_has_its_own
         assert not torch.equal(hidden[0].weight, hidden[1].weight)
 
 
+@pytest.mark.parametrize("name", ["wrn-10-1", "wrn-10-2", "resnet18", "vgg16"])
+def test_alternating_by_name_on_full_size_backbones(name):
+    backbone = architecture(name)
+    at = dataclasses.replace(context([]), architecture=backbone, resolution=32)
+    method = NetworkFission(granularity="alternating").resolved(backbone)
+    assert method.training_passes(backbone) == 1
+    torch.manual_seed(0)
+    net = method.network(at)
+    assert isinstance(net, CompactNetwork)
+    plain = sum(p.numel() for p in at.backbone().parameters())
+    assert sum(p.numel() for p in net.parameters()) < 1.02 * plain
+
+
+def test_a_pruned_compact_network_s_weights_load_into_the_skeleton(tmp_path):
+    settings = {"granularity": "alternating", "pruning": "snip", "sparsity": 0.5}
+    method, net, _ = build(**settings)
+    kept = sum(int(torch.count_nonzero(p)) for p in net.parameters() if p.dim() == 4)
+    total = sum(p.numel() for p in net.parameters() if p.dim() == 4)
+    assert kept == round(0.5 * total)
+    save_weights(tmp_path / "w.safetensors", net, "run")
+    torch.manual_seed(1)
+    skeleton = method.skeleton(context([]))
+    load_weights(tmp_path / "w.safetensors", skeleton)
+    x, _ = context([]).example(1)
+    assert torch.equal(skeleton.eval()(x), net.eval()(x))
+
+
+def test_the_settings_of_alternating_stand_in_its_identity_alone():
+    plain = NetworkFission(unit=8, shared_norm=False).resolved(WRN)
+    assert plain == NetworkFission().resolved(WRN)
+    assert "unit" not in plain.settings()
+    assert "shared_norm" not in plain.settings()
+    compact = NetworkFission(granularity="alternating").resolved(WRN)
+    assert compact.settings()["unit"] == 16
+    assert compact.settings()["shared_norm"] is True
+    assert NetworkFission.from_settings(compact.settings()) == compact
+
+
 def test_settings_that_change_nothing_are_spelled_out_alike():
     plain = NetworkFission(exits=2).resolved(WRN)
     unused = NetworkFission(exits=2, pruning="snip", scope="layer", pruning_images=5).resolved(WRN)
@@ -117,6 +157,9 @@ def test_settings_that_change_nothing_are_spelled_out_alike():
         ({"whole": "pointwize"}, "did you mean 'pointwise'"),
         ({"pruning_images": 0}, "pruning_images is 0"),
         ({"exits": 4}, "exits is 4: allowed: 1 to 3"),
+        ({"granularity": "alternating", "whole": "pointwise"}, "whole"),
+        ({"granularity": "alternating", "grouping": "stage"}, "grouping 'stage'"),
+        ({"granularity": "alternating", "unit": 0}, "unit is 0"),
     ],
 )
 def test_bad_settings_are_refused_before_any_network_is_built(settings, message):
