@@ -71,6 +71,7 @@ class Method(ABC):
     """Base of every method. Subclasses are frozen dataclasses: their fields are the settings.
 
     Attributes:
+        version: raised whenever the method's arithmetic changes on purpose.
         combine: how members become one prediction: ``"logits"`` averages logits and then
             takes the softmax, ``"probabilities"`` averages the members' softmax.
         published: what the method's own paper changes in the recipe, plus ``epochs``.
@@ -81,6 +82,7 @@ class Method(ABC):
             of its runs.
     """
 
+    version: ClassVar[int] = 1
     combine: ClassVar[Literal["logits", "probabilities"]] = "probabilities"
     published: ClassVar[Mapping[str, Any]] = {}
     published_settings: ClassVar[Mapping[str, Any]] = {}
