@@ -17,6 +17,7 @@ from torch import nn
 from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Card, Split
 from nfe.engine.errors import DivergenceError
+from nfe.engine.precision import full_float32
 
 Array = npt.NDArray[Any]
 Combine = Literal["logits", "probabilities"]
@@ -34,16 +35,17 @@ def outputs(
 ) -> Array:
     """Return the logits of a split in evaluation mode: (images, members, classes) float32.
 
-    Computed in float32 whatever the precision of training: logits rounded to bfloat16's eight
-    bits would move NLL and ECE. ``between`` is called after every batch. They may be infinite or
-    NaN.
+    Computed in float32 whatever the precision of training, on a GPU without TensorFloat-32, too:
+    logits rounded to bfloat16's eight bits would move NLL and ECE. ``between`` is called after
+    every batch. They may be infinite or NaN.
     """
     was_training = network.training
     network.eval()
     normalize = Normalizer(card, split.images.device)
     rows = []
     for images in split.images.split(batch):
-        rows.append(network(normalize(images)).float().cpu())
+        with full_float32():
+            rows.append(network(normalize(images)).float().cpu())
         between()
     network.train(was_training)
     result: Array = torch.cat(rows).numpy()
