@@ -21,7 +21,8 @@ from multiprocessing.context import SpawnProcess
 from typing import cast
 
 from nfe.engine.errors import Interrupted
-from nfe.engine.execution import Place, Workplace, execute
+from nfe.engine.execution import Place, Workplace, attempt
+from nfe.engine.files import read_json
 from nfe.engine.run import Run
 
 _log = logging.getLogger(__name__)
@@ -90,12 +91,10 @@ def _work(channel: Connection, make_workplace: Callable[[], Workplace]) -> None:
 def _made(run: Run, place: Place, workplace: Workplace) -> Outcome:
     started, status, reason = time.perf_counter(), "done", ""
     try:
-        execute(run, place, workplace)
+        if not attempt(run, place, workplace):
+            status, reason = "failed", read_json(place.output / "failure.json")["reason"]
     except Interrupted as error:
         status, reason = "interrupted", str(error)
-    except Exception as error:
-        # Whatever ends one run must not end the others.
-        status, reason = "failed", f"{type(error).__name__}: {error}"
     return Outcome(run.name, status, time.perf_counter() - started, reason)
 
 
