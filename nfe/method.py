@@ -39,6 +39,8 @@ class NetworkFission(Method):
     """
 
     combine: ClassVar = "logits"
+    lifts: ClassVar = True
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 128, "epochs": 200}
 
     exits: int = 3
