@@ -25,15 +25,8 @@ class Recorder:
     Draws from PyTorch's global stream of the GPU follow its seed, as if nothing were recorded.
     """
 
-    def __init__(self, compute: Compute, parameters: Sequence[Tensor]) -> None:
-        """Prepare to record.
-
-        Args:
-            compute: adds to the parameters' gradients and returns loss and hits; it never waits
-                for the GPU.
-            parameters: all that may get a gradient.
-        """
-        self._compute = compute
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        """Prepare to record; ``parameters`` are all that may get a gradient."""
         self._parameters = list(parameters)
         self._stream = torch.cuda.Stream(self._parameters[0].device)
         self._variant: Hashable = None
@@ -43,10 +36,14 @@ class Recorder:
         self._outputs: tuple[Tensor, Tensor] | None = None
         self._gradients: list[Tensor | None] = []
 
-    def __call__(self, variant: Hashable, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, compute: Compute, variant: Hashable, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Set the gradients of a step; return loss and hits, which the next call overwrites.
 
         Args:
+            compute: adds to the parameters' gradients and returns loss and hits; it never waits
+                for the GPU.
             variant: what the step's operations depend on beside tensors' contents; another one
                 is recorded anew.
             inputs: the batch; of another shape than before, it is recorded anew.
@@ -58,9 +55,9 @@ class Recorder:
             self._variant = variant
         if self._graph is None and self._direct < WARM_UP:
             self._direct += 1
-            return self._directly(inputs, targets)
+            return self._directly(compute, inputs, targets)
         if self._graph is None or self._outputs is None:
-            self._graph, self._outputs = self._record(inputs, targets)
+            self._graph, self._outputs = self._record(compute, inputs, targets)
         for kept, given in zip(self._memory, (inputs, targets), strict=True):
             kept.copy_(given)
         self._graph.replay()
@@ -82,24 +79,24 @@ class Recorder:
         self._graph, self._direct = None, 0
         self._memory, self._outputs, self._gradients = (), None, []
 
-    def _directly(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _directly(self, compute: Compute, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Compute without recording, on the stream that will be recorded."""
         self._drop_gradients()
         main = torch.cuda.current_stream(inputs.device)
         self._stream.wait_stream(main)
         with torch.cuda.stream(self._stream):
-            outputs = self._compute(inputs, targets)
+            outputs = compute(inputs, targets)
         main.wait_stream(self._stream)
         return outputs
 
     def _record(
-        self, inputs: Tensor, targets: Tensor
+        self, compute: Compute, inputs: Tensor, targets: Tensor
     ) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor]]:
         """Return a recording and the memory of its outputs; nothing is computed yet."""
         self._drop_gradients()
         self._memory = (torch.empty_like(inputs), torch.empty_like(targets))
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self._stream):
-            outputs = self._compute(*self._memory)
+            outputs = compute(*self._memory)
         self._gradients = [parameter.grad for parameter in self._parameters]
         return graph, outputs

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -153,7 +154,7 @@ class Trainer:
             _log.info("%s: steps are not recorded, each operation is started alone", self.run.name)
             return None
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        return Recorder(lambda *batch: self._gradients(self._forward, *batch), parameters)
+        return Recorder(parameters)
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
@@ -266,7 +267,9 @@ class Trainer:
             network = self._counted if counted else self._forward
             loss, hits = self._gradients(network, inputs, targets)
         else:
-            loss, hits = self._recorder(self.method.recorded(self.network), inputs, targets)
+            compute = partial(self._gradients, self._forward)
+            variant = self.method.recorded(self.network)
+            loss, hits = self._recorder(compute, variant, inputs, targets)
         progress.step += 1
         self._unread.append((loss.clone(), hits.sum(), hits.numel()))
         if len(self._unread) >= self._read_every:
