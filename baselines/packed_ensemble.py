@@ -104,6 +104,7 @@ class PackedEnsemble(Method):
         gamma: groups within a member γ.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 200,

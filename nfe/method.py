@@ -60,6 +60,8 @@ class NetworkFission(Method):
     # 2: each exit's head is drawn separately.
     version: ClassVar[int] = 2
     combine: ClassVar = "logits"
+    lifts: ClassVar = True
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 128, "epochs": 200}
 
     exits: int = 3

@@ -79,6 +79,9 @@ class Method(ABC):
         published_settings: settings in which the paper departs from the class's defaults.
         member_method: set by a method that trains nothing itself but combines several runs
             of that method (see ``member_seeds``).
+        lifts: whether ``loss`` itself brings the network's outputs to float32, once for each of
+            its terms (``nfe.engine.precision.exact``): each term's gradient then returns in the
+            network's type. Else the engine does, before the loss.
         version: raised whenever the method's arithmetic changes on purpose; part of the identity
             of its runs.
         capturable: whether a GPU may record a step's loss and gradients once and replay them.
@@ -92,6 +95,7 @@ class Method(ABC):
     published: ClassVar[Mapping[str, Any]] = {}
     published_settings: ClassVar[Mapping[str, Any]] = {}
     member_method: ClassVar[str | None] = None
+    lifts: ClassVar[bool] = False
     version: ClassVar[int] = 1
     capturable: ClassVar[bool] = False
 
@@ -177,7 +181,8 @@ class Method(ABC):
 
         By default the members' mean cross-entropy, batch mean. ``network`` is to be called, as
         often and with whatever arguments its ``forward`` takes: it computes in the run's
-        precision and answers in float32, so that losses are never computed in fewer bits.
+        precision and answers in float32 (but see ``lifts``), so that losses are never computed in
+        fewer bits.
         """
         logits: Tensor = network(inputs)
         rows, members, classes = logits.shape

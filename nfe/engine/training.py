@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -28,6 +29,7 @@ from nfe.engine.optimizer import SGD
 from nfe.engine.precision import PRECISIONS, InPrecision
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recipe import Recipe
+from nfe.engine.recording import Recorder
 from nfe.engine.run import Run
 from nfe.engine.seeds import derive, generator, global_stream, set_global_stream
 
@@ -90,8 +92,26 @@ class Trainer:
     """Trains one network; its state can be saved and restored between any two steps."""
 
     def __init__(
-        self, run: Run, data: Data, state: Path | None = None, checkpoint_seconds: float = math.inf
+        self,
+        run: Run,
+        data: Data,
+        state: Path | None = None,
+        checkpoint_seconds: float = math.inf,
+        record: bool = True,
     ) -> None:
+        """Build the run's network and what trains it.
+
+        Args:
+            run: the run.
+            data: its data, on the device to train on.
+            state: folder of saved states; None to save none.
+            checkpoint_seconds: seconds between saved states.
+            record: let a GPU replay recorded steps where the method allows it; the numbers are
+                the same without.
+
+        Raises:
+            InputError: the run cannot be built, or a batch takes more images than there are.
+        """
         self.run = run
         self.data = data
         self.method = run.build_method()
@@ -114,17 +134,28 @@ class Trainer:
         mode, on_gpu = PRECISIONS[run.precision], device.type == "cuda"
         self._scaler = GradScaler(device.type, enabled=mode.scaled)
         # What the loss calls; it shares its weights with ``network``.
-        self._forward = InPrecision(self.network, run.precision)
+        self._forward = self._in_precision(self.network)
         self._counted = self._forward
         if mode.fast and on_gpu:
             compiled = cast(nn.Module, torch.compile(self.network))
-            self._forward = InPrecision(compiled, run.precision)
+            self._forward = self._in_precision(compiled)
+        self._recorder = self._make_recorder() if record and on_gpu else None
         # Reading a loss waits for the GPU: there, several are read at a time.
         self._read_every = READ_EVERY if on_gpu else 1
         self._unread: list[tuple[Tensor, Tensor, int]] = []
         self.progress = Progress()
         self._requests: list[int] = []
         self._saved_at = time.monotonic()
+
+    def _in_precision(self, network: nn.Module) -> nn.Module:
+        return InPrecision(network, self.run.precision, lift=not self.method.lifts)
+
+    def _make_recorder(self) -> Recorder | None:
+        if not self.method.capturable:
+            _log.info("%s: steps are not recorded, each operation is started alone", self.run.name)
+            return None
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return Recorder(parameters)
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
@@ -214,13 +245,13 @@ class Trainer:
             DivergenceError: the loss is not finite; no such weights are ever saved.
         """
         if self.progress.step_macs:
-            self._step(self._forward, images, labels)
+            self._step(images, labels)
             return
         with MacCounter() as counter:
-            self._step(self._counted, images, labels)
+            self._step(images, labels, counted=True)
         self.progress.step_macs = counter.executed
 
-    def _step(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
+    def _step(self, images: Tensor, labels: Tensor, counted: bool = False) -> None:
         progress, run = self.progress, self.run
         moment = self._moment(progress.step)
         self.method.before_step(self.network, moment)
@@ -232,10 +263,16 @@ class Trainer:
         draws = generator(images.device, run.seed, "method", progress.step)
         inputs, targets = self.method.training_batch(images, labels, draws)
         self.method.draw(self.network, inputs)
-        self.optimizer.zero_grad()
-        loss, hits, count = self._gradients(network, inputs, targets)
+        if self._recorder is None or counted:
+            self.optimizer.zero_grad()
+            network = self._counted if counted else self._forward
+            loss, hits = self._gradients(network, inputs, targets)
+        else:
+            compute = partial(self._gradients, self._forward)
+            variant = self.method.recorded(self.network)
+            loss, hits = self._recorder(compute, variant, inputs, targets)
         progress.step += 1
-        self._unread.append((loss, hits, count))
+        self._unread.append((loss.clone(), hits.sum(), hits.numel()))
         if len(self._unread) >= self._read_every:
             self._read()
         self._scaler.step(self.optimizer)  # type: ignore[arg-type]
@@ -245,12 +282,12 @@ class Trainer:
 
     def _gradients(
         self, network: nn.Module, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor, int]:
-        """Compute the gradients; return the loss and how many of how many predictions are right."""
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the gradients; return the loss and which predictions are right."""
         loss, logits = self.method.loss(network, inputs, targets)
         hits = logits.detach().argmax(-1) == (targets if targets.dim() == 2 else targets[:, None])
         self._scaler.scale(loss).backward()
-        return loss.detach(), hits.sum(), hits.numel()
+        return loss.detach(), hits
 
     def _read(self) -> None:
         """Add what the last steps left on the device to the progress.
