@@ -84,8 +84,8 @@ class MaskedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve with the surviving weights."""
-        convolved: Tensor = self._conv_forward(x, self.weight * self.mask, self.bias)
-        return convolved
+        out: Tensor = self._conv_forward(x, self.weight * self.mask, self.bias)
+        return out
 
     def plain(self) -> nn.Conv2d:
         """Return an ordinary convolution with the same parameters, pruned ones as zeros."""

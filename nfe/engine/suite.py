@@ -12,7 +12,7 @@ from typing import Any
 from nfe.engine import contrasts, strict_yaml, tuning, versions
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
-from nfe.engine.method import method_class
+from nfe.engine.method import Method, method_class
 from nfe.engine.run import Run, from_identity, specify
 
 Entry = Mapping[str, Any]
@@ -318,12 +318,14 @@ def _seeds(choice: Entry, pins: Mapping[str, int]) -> Iterator[Run]:
 
 def _check_kept(settings: Entry, run: Run) -> None:
     """Check that the settings as given are the run's: none is overruled by another one."""
-    given = method_class(run.method).from_settings(settings).settings()
+    # The base class's form has every field, those too that a method's identity leaves out.
+    given = Method.settings(method_class(run.method).from_settings(settings))
     for key in settings:
-        if given[key] not in (None, run.settings[key]):
+        kept = run.settings.get(key)
+        if given[key] not in (None, kept):
             raise InputError(
                 f"{key} is {settings[key]!r}, which the other settings make "
-                f"{run.settings[key]!r}: contradictory: {_words(settings)}"
+                f"{kept!r}: contradictory: {_words(settings)}"
             )
 
 
