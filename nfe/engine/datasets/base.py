@@ -5,6 +5,7 @@ Nothing here imports PyTorch, so that preparing images needs neither its time no
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -63,6 +64,15 @@ class Card:
     class_seed: int | None = None
     test_images: str = OFFICIAL
     version: int = 1
+
+    def record(self) -> dict[str, Any]:
+        """Return the facts as JSON values; what came later is there only where it says something.
+
+        So the files of data sets that nothing has changed stay what they were.
+        """
+        later = {"class_seed": None, "test_images": OFFICIAL, "version": 1}
+        facts = dataclasses.asdict(self)
+        return {k: v for k, v in facts.items() if k not in later or v != later[k]}
 
 
 @dataclass(frozen=True)
