@@ -41,13 +41,17 @@ class RankOne(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows (members × n, inputs, …) to (members × n, outputs, …)."""
-        y: Tensor = self.layer(x * _by_row(self.r, x)) * _by_row(self.s, x)
-        return y if self.bias is None else y + _by_row(self.bias, x)
+        y: Tensor = self.layer(x * _by_row(self.r, x))
+        y = y * _by_row(self.s, y)
+        return y if self.bias is None else y + _by_row(self.bias, y)
 
 
 def _by_row(factors: Tensor, rows: Tensor) -> Tensor:
-    """Return each row's factors, shaped to multiply (rows, features) or (rows, channels, h, w)."""
-    each = factors.repeat_interleave(len(rows) // len(factors), dim=0)
+    """Return each row's factors, shaped to multiply (rows, features) or (rows, channels, h, w).
+
+    In the rows' type: factors in float32 would lift every activation behind them to float32.
+    """
+    each = factors.to(rows.dtype).repeat_interleave(len(rows) // len(factors), dim=0)
     return each.reshape(*each.shape, *[1] * (rows.dim() - 2))
 
 
@@ -97,6 +101,8 @@ class BatchEnsemble(Method):
         fast_gradient: factor of the gradient of r, s and the biases.
     """
 
+    # 2: factors in the activations' type under bfloat16 and float16.
+    version: ClassVar = 2
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 250,

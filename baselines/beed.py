@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Self, cast
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -35,9 +35,7 @@ def teacher(exits: Tensor, importance: float) -> Tensor:
         importance: β.
     """
     weight = importance ** torch.arange(len(exits), device=exits.device, dtype=exits.dtype)
-    # Autocast would take this for a layer's product and round it to bfloat16.
-    with torch.autocast(exits.device.type, enabled=False):
-        mean: Tensor = torch.tensordot(weight / weight.sum(), exits.detach(), dims=1)
+    mean: Tensor = torch.tensordot(weight / weight.sum(), exits.detach(), dims=1)
     return mean
 
 
@@ -94,9 +92,7 @@ class Beed(Method):
 
         F_k are the feature maps before pooling.
         """
-        exits = cast(Exits, network)
-        maps = exits.maps(inputs)
-        logits = exits.logits(maps)
+        logits, maps = network(inputs, features=True)
         distilled = self.output_terms(logits, targets).sum()
         stacked = exact(torch.stack(maps))
         target = teacher(stacked, self.importance)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Self, cast
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -98,9 +98,7 @@ class ExitEnsembleDistillation(Method):
 
     def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return Σ_k CE_k + Σ_k D(z_k, z_E) + features × Σ_k MSE(f_k, f_E), f_k pooled maps."""
-        exits = cast(Exits, network)
-        maps = exits.maps(inputs)
-        logits = exits.logits(maps)
+        logits, maps = network(inputs, features=True)
         pooled = torch.stack([exact(features).mean(dim=(2, 3)) for features in maps], dim=1)
         distil = mse_to_mean if self.output == "mse" else soft_cross_entropy_to_mean
         loss = classification(logits, targets) + distil(logits)

@@ -80,10 +80,19 @@ class Critics(nn.Module):
             outputs.append(self.along(1, outputs[-1].detach(), number, number + 1))
         return outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images to logits (batch, exits, classes), critics first, the head last."""
+    def forward(self, x: Tensor, apart: bool = False) -> Tensor | tuple[list[Tensor], list[Tensor]]:
+        """Map images to logits (batch, exits, classes), critics first, the head last.
+
+        With ``apart`` return each exit's logits (batch, classes) twice: with gradients to the
+        groups alone, and with gradients to the critics alone.
+        """
         outputs = self.outputs(x)
-        return torch.stack([self.branch(k, h) for k, h in enumerate(outputs, start=1)], dim=1)
+        if not apart:
+            return torch.stack([self.branch(k, h) for k, h in enumerate(outputs, start=1)], dim=1)
+        critics = list(zip(cast("list[Critic]", list(self.critics)), outputs, strict=False))
+        last = self.branch(self.exits, outputs[-1])
+        groups = [*(critic(h, constant=True) for critic, h in critics), last]
+        return groups, [*(critic(h.detach()) for critic, h in critics), last.detach()]
 
 
 def cascade(losses: Sequence[Tensor]) -> Tensor:
@@ -137,12 +146,7 @@ class LocalCritic(Method):
         A group's is its critic's mean cross-entropy with the critic's weights constant, the
         last group's its own; the critics' is ``cascade``, with the groups' outputs constant.
         """
-        net = cast(Critics, network)
-        outputs = net.outputs(inputs)
-        critics = list(zip(cast("list[Critic]", list(net.critics)), outputs, strict=False))
-        last = net.branch(net.exits, outputs[-1])
-        groups = [*(critic(h, constant=True) for critic, h in critics), last]
-        exits = [*(critic(h.detach()) for critic, h in critics), last.detach()]
+        groups, exits = network(inputs, apart=True)
 
         def each(logits: Tensor) -> Tensor:
             return F.cross_entropy(exact(logits), targets, reduction="none")

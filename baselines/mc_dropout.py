@@ -18,7 +18,8 @@ class MemberDropout(nn.Module):
     """Dropout: fresh masks in training; in evaluation one fixed mask per member.
 
     A member's mask is the same for all images, so that a prediction depends neither on the
-    other images of the batch nor on when it is made.
+    other images of the batch nor on when it is made; and it is drawn on the CPU, so that it
+    depends on no GPU's model either.
 
     Attributes:
         rate: probability of dropping a feature.
@@ -33,12 +34,16 @@ class MemberDropout(nn.Module):
         self.members = members
         self.seed = seed
         self.name = name
+        # The masks of the shape and device last asked for.
+        self._drawn: Tensor | None = None
 
     def masks(self, shape: torch.Size, device: torch.device) -> Tensor:
         """Return (members, 1, *shape): 0 where dropped, else 1 / (1 − rate)."""
-        draws = generator(device, self.seed, "mc_dropout", self.name)
-        kept = torch.rand((self.members, 1, *shape), generator=draws, device=device) >= self.rate
-        return kept / (1 - self.rate)
+        if self._drawn is None or self._drawn.shape[2:] != shape or self._drawn.device != device:
+            draws = generator("cpu", self.seed, "mc_dropout", self.name)
+            kept = torch.rand((self.members, 1, *shape), generator=draws) >= self.rate
+            self._drawn = (kept / (1 - self.rate)).to(device)
+        return self._drawn
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop features; in evaluation the rows are (members × batch), member by member."""

@@ -29,6 +29,7 @@ class TwoInputs(nn.Module):
         head: the head, the first member's classes first.
         size: height and width of the stems' features.
         patch: probability that a batch is mixed by patches, at the run's present step.
+        maps: the present step's mixing maps (rows, 1, *size), None before the first.
     """
 
     def __init__(self, backbone: Backbone, second: nn.Module, image: Tensor) -> None:
@@ -40,6 +41,17 @@ class TwoInputs(nn.Module):
         self.stages, self.head = backbone.stages, backbone.head
         self.size = (height, width)
         self.patch = 0.0
+        self.maps: Tensor | None = None
+
+    def mix_by(self, maps: Tensor, device: torch.device) -> None:
+        """Let ``maps``, drawn on the CPU, be the step's; on a GPU always in the same memory."""
+        if device.type == "cpu":
+            self.maps = maps
+            return
+        if self.maps is None or self.maps.shape != maps.shape:
+            self.maps = torch.empty(maps.shape, device=device)
+        # From page-locked memory, or the copy would wait for the GPU.
+        self.maps.copy_(maps.contiguous().pin_memory(), non_blocking=True)
 
     def forward(self, x: Tensor, maps: Tensor | None = None) -> Tensor:
         """Return logits (rows, 2, classes).
@@ -171,10 +183,14 @@ class MixMo(Method):
         left = (1 - moment.step / moment.steps) / (1 - PATCHES_UNTIL)
         cast(TwoInputs, network).patch = self.patch * min(1.0, left)
 
-    def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return Σ_i w_i CE(z_i, y_i), mean over rows; w follows the mixing ratio."""
+    def draw(self, network: nn.Module, inputs: Tensor) -> None:
+        """Draw the rows' mixing maps."""
         made = cast(TwoInputs, network)
-        maps = draw_maps(len(inputs), made.size, made.patch, self.alpha).to(inputs.device)
+        made.mix_by(draw_maps(len(inputs), made.size, made.patch, self.alpha), inputs.device)
+
+    def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Σ_i w_i CE(z_i, y_i), mean over rows; w follows the mixing ratio of ``draw``."""
+        maps = cast(Tensor, cast(TwoInputs, network).maps)
         logits: Tensor = network(inputs, maps)
         each = F.cross_entropy(
             exact(logits).flatten(0, 1), targets.flatten(), reduction="none"

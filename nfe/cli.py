@@ -309,11 +309,18 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--summary", action="store_true", help="do not list the runs")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+def _parser_before_commands() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nfe-bench", description="A reproducible benchmark of low-cost ensembles."
     )
+    refusal = "refuse to fall back to the CPU (N above 0)"
+    parser.add_argument("--gpus", type=int, default=0, metavar="N", help=refusal)
+    return parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _parser_before_commands()
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_data_commands(commands)
     add_artifact_commands(commands)
@@ -393,6 +400,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        if arguments.gpus:
+            from nfe.engine.precision import require_gpu
+
+            require_gpu()
         return int(arguments.handler(arguments))
     except InputError as error:
         print(f"nfe-bench: error: {error}", file=sys.stderr)

@@ -1,5 +1,7 @@
 """The loss against PyTorch's own functions, written out exit by exit."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from nfe.distillation import ensemble_distillation, fission_loss
 from nfe.engine.method import method_class
+from nfe.engine.precision import InPrecision
 
 
 @settings(deadline=None)
@@ -79,18 +82,12 @@ def test_losses_of_bfloat16_networks_are_computed_in_float32(name: str) -> None:
             super().__init__()
             self.outputs = logits.detach().clone().requires_grad_()
 
-        def forward(self, _: Tensor) -> Tensor:
-            return self.outputs
-
-        def maps(self, _: Tensor) -> list[Tensor]:
-            return [m.to(self.outputs.dtype) for m in maps]
-
-        def logits(self, _: list[Tensor]) -> Tensor:
-            return self.outputs
+        def forward(self, _: Tensor, features: bool = False) -> Any:
+            made = [m.to(self.outputs.dtype) for m in maps]
+            return (self.outputs, made) if features else self.outputs
 
     low, high = Network(logits), Network(logits.float())
-    with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = method.loss(low, labels, labels)
+    loss, _ = method.loss(InPrecision(low, "bfloat16"), labels, labels)
     loss.backward()
     expected, _ = method.loss(high, labels, labels)
     expected.backward()

@@ -62,6 +62,7 @@ def costs(method: Method, backbone: str) -> dict[str, float]:
     image = torch.randn(1, 3, 32, 32)
     nonzero, executed = cost.inference_macs(network, image)
     inputs, targets = method.training_batch(image, torch.tensor([0]), torch.Generator())
+    method.draw(network, inputs)
     with MacCounter() as counter:
         method.loss(network.train(), inputs, targets)[0].backward()
     trained = method.trainings() * counter.executed

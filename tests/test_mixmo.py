@@ -120,6 +120,7 @@ def test_the_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixmo, "draw_maps", lambda *_: maps)
     net, chosen = made(), method("mixmo")
     inputs, targets = torch.randn(2, 6, 16, 16), torch.tensor([[1, 4], [0, 0]])
+    chosen.draw(net, inputs)
     loss, logits = chosen.loss(net, inputs, targets)
     low, high = 0.5, (7 / 8) ** (1 / 3)
     by_row = [2 * low / (low + high), 2 * high / (low + high)], [1.0, 1.0]
@@ -158,5 +159,7 @@ def test_maps_have_the_size_of_the_stems_features() -> None:
     net = cast(TwoInputs, network("mixmo", "resnet18-imagenet"))
     assert net.training
     assert net.size == (4, 4)
-    loss, _ = method("mixmo").loss(net, torch.randn(2, 6, 16, 16), torch.tensor([[1, 4], [0, 0]]))
+    chosen, inputs = method("mixmo"), torch.randn(2, 6, 16, 16)
+    chosen.draw(net, inputs)
+    loss, _ = chosen.loss(net, inputs, torch.tensor([[1, 4], [0, 0]]))
     assert loss.isfinite()

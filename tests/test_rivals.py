@@ -47,6 +47,7 @@ def test_a_step_and_a_prediction(name: str, backbone: str) -> None:
     made = network(name, backbone)
     images, labels = torch.randn(6, 3, 16, 16), torch.arange(6) % 5
     inputs, targets = chosen.training_batch(images, labels, torch.Generator().manual_seed(0))
+    chosen.draw(made, inputs)
     loss, logits = chosen.loss(made.train(), inputs, targets)
     loss.backward()
     assert logits.shape[0] == len(targets)
@@ -224,6 +225,18 @@ def test_fast_weights_get_half_the_gradient_and_no_decay() -> None:
         optimizer.step()
     torch.testing.assert_close(layer.r.detach(), expected["r"])
     torch.testing.assert_close(layer.layer.weight.detach(), expected["weight"])
+
+
+def test_activations_between_rank_one_layers_stay_in_bfloat16() -> None:
+    seen: set[torch.dtype] = set()
+    made = network("batch_ensemble", "wrn-10-1", members=2)
+    for layer in made.modules():
+        if isinstance(layer, (RankOne, nn.BatchNorm2d)):
+            layer.register_forward_hook(lambda _module, _inputs, y: seen.add(y.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        made(torch.randn(4, 3, 16, 16)).float().sum().backward()
+    assert seen == {torch.bfloat16}
+    assert method("batch_ensemble").version == 2
 
 
 def test_factors_follow_init() -> None:
@@ -455,6 +468,16 @@ def test_mc_dropout_trains_like_ordinary_dropout() -> None:
     ours = made(images)
     torch.manual_seed(1)
     torch.testing.assert_close(ours[:, 0], dense(images))
+
+
+def test_masks_are_drawn_on_the_cpu_whatever_the_device() -> None:
+    layer = MemberDropout(0.3, 4, seed=0, name="x")
+    # No generator can be made for the meta device: what lies there was drawn elsewhere.
+    assert layer.masks(torch.Size((3, 2)), torch.device("meta")).device.type == "meta"
+    here = layer.masks(torch.Size((3, 2)), torch.device("cpu"))
+    assert layer.masks(torch.Size((3, 2)), torch.device("cpu")) is here
+    assert layer.masks(torch.Size((5,)), torch.device("cpu")).shape == (4, 1, 5)
+    assert torch.equal(layer.masks(torch.Size((3, 2)), torch.device("cpu")), here)
 
 
 def test_masks_drop_at_the_rate_and_keep_the_mean() -> None:

@@ -102,9 +102,13 @@ class Exits(nn.Module):
         ends = zip(self.heads, maps, strict=True)
         return torch.stack([head(features) for head, features in ends], dim=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images (batch, channels, h, w) to logits (batch, exits, classes), main one last."""
-        return self.logits(self.maps(x))
+    def forward(self, x: Tensor, features: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Map images (batch, channels, h, w) to logits (batch, exits, classes), main one last.
+
+        With ``features`` return logits and feature maps (see ``maps``), for losses on both.
+        """
+        maps = self.maps(x)
+        return (self.logits(maps), maps) if features else self.logits(maps)
 
 
 def _head(width: int, classes: int) -> nn.Sequential:

@@ -16,6 +16,7 @@ from torch import nn
 from nfe.engine.batches import Normalizer
 from nfe.engine.datasets import Card, Split
 from nfe.engine.errors import DivergenceError
+from nfe.engine.precision import full_float32
 
 Array = npt.NDArray[Any]
 Combine = Literal["logits", "probabilities"]
@@ -33,8 +34,9 @@ def predict(
 ) -> Array:
     """Return the logits of a split in evaluation mode: (images, members, classes) float16.
 
-    Computed in float32 whatever the precision of training: logits rounded to bfloat16's eight
-    bits would move NLL and ECE. ``between`` is called after every batch.
+    Computed in float32 whatever the precision of training, on a GPU without TensorFloat-32, too:
+    logits rounded to bfloat16's eight bits would move NLL and ECE. ``between`` is called after
+    every batch.
 
     Raises:
         DivergenceError: a logit is not finite, or too large for float16.
@@ -44,7 +46,8 @@ def predict(
     normalize = Normalizer(card, split.images.device)
     rows = []
     for images in split.images.split(batch):
-        rows.append(network(normalize(images)).half().cpu())
+        with full_float32():
+            rows.append(network(normalize(images)).half().cpu())
         between()
     network.train(was_training)
     logits = torch.cat(rows)

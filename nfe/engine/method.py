@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -17,6 +17,7 @@ from nfe.engine.errors import unknown
 from nfe.engine.moment import Moment
 from nfe.engine.optimizer import SGD
 from nfe.engine.recipe import Recipe
+from nfe.engine.sequence import Sequence
 from nfe.engine.settings import parse
 
 
@@ -77,12 +78,20 @@ class Method(ABC):
         published_settings: settings in which the paper departs from the class's defaults.
         member_method: set by a method that trains nothing itself but combines several runs
             of that method (see ``member_seeds``).
+        version: of the method's arithmetic; another one is another run.
+        capturable: whether a GPU may record a step's loss and gradients once and replay them.
+            Then network and ``loss`` must do the same at every step as far as Python decides it:
+            they neither read a tensor's values on the host nor draw on it (see ``draw``), and
+            whatever else changes them is named by ``recorded``. Else steps run one operation at a
+            time.
     """
 
     combine: ClassVar[Literal["logits", "probabilities"]] = "probabilities"
     published: ClassVar[Mapping[str, Any]] = {}
     published_settings: ClassVar[Mapping[str, Any]] = {}
     member_method: ClassVar[str | None] = None
+    version: ClassVar[int] = 1
+    capturable: ClassVar[bool] = False
 
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Self:
@@ -140,10 +149,27 @@ class Method(ABC):
         """
         return images, labels
 
+    def draw(self, network: nn.Module, inputs: Tensor) -> None:
+        """Draw what a step needs beside its batch, on the CPU, from PyTorch's global stream.
+
+        What is drawn is left with the network, in memory that stays the same from step to step
+        where the network is on a GPU.
+        """
+        return
+
+    def recorded(self, network: nn.Module) -> Hashable:
+        """Return what a step's operations depend on, beside the contents of tensors.
+
+        By default the member in training (``Sequence``). See ``capturable``.
+        """
+        return network.active if isinstance(network, Sequence) else None
+
     def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the scalar training loss and the logits (rows, members, classes).
 
-        By default the members' mean cross-entropy, batch mean.
+        By default the members' mean cross-entropy, batch mean. ``network`` is to be called, as
+        often and with whatever arguments its ``forward`` takes: it computes in the run's
+        precision and answers in float32, so that losses are never computed in fewer bits.
         """
         logits: Tensor = network(inputs)
         rows, members, classes = logits.shape

@@ -1,14 +1,19 @@
 """Named arithmetic modes, and the process settings that make a run repeatable."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.utils.deterministic
-from torch import Tensor
+from torch import Tensor, nn
 
 from nfe.engine.allocator import keep_memory
+from nfe.engine.errors import InputError
 
 # Resolved before a run is specified: no run's identity says so.
 AUTO = "auto"
@@ -63,18 +68,88 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
     return torch.autocast(device.type, dtype)
 
 
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """Multiply float32 numbers as such inside: no TensorFloat-32 on a GPU, whatever the mode."""
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = False
+    try:
+        yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
+
+
 def exact(x: Tensor) -> Tensor:
     """Return ``x`` in float32 where it has fewer bits, else ``x`` itself.
 
-    For losses: autocast lifts a softmax to float32 on a GPU but not on a CPU, and what tells close
-    exits apart is lost in bfloat16.
+    For losses: autocast lifts some of their operations to float32, others not, and not the same
+    ones on a GPU and on a CPU; and what tells close exits apart is lost in bfloat16.
     """
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _exactly(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return exact(output) if output.is_floating_point() else output
+    if isinstance(output, (tuple, list)):
+        return [_exactly(part) for part in output]
+    return output
+
+
+class InPrecision(nn.Module):
+    """A network that computes in a precision and answers in float32 (float64 where it does).
+
+    What a loss calls: autocast is in force inside the network alone, so that whatever the loss
+    makes of the outputs is computed in float32 or more, in every method and on every device.
+    Of tuples and lists, which become lists, each tensor is lifted. Attributes are the network's;
+    a method of it that is called in place of ``forward`` computes in float32.
+    """
+
+    def __init__(self, network: nn.Module, precision: str) -> None:
+        super().__init__()
+        self.network = network
+        self._precision = precision
+
+    def forward(self, x: Tensor, *arguments: Any, **options: Any) -> Any:
+        """Return the network's outputs for images ``x``, exact."""
+        with autocast(self._precision, x.device):
+            output = self.network(x, *arguments, **options)
+        return _exactly(output)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the network has under a name."""
+        own = self.__dict__["_modules"]
+        return own[name] if name in own else getattr(own["network"], name)
 
 
 def default_device() -> torch.device:
     """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def require_gpu() -> None:
+    """Check that a GPU can be used.
+
+    Raises:
+        InputError: PyTorch sees none; set NFE_ALLOW_CPU=1 to go on without.
+    """
+    if torch.cuda.is_available() or os.environ.get("NFE_ALLOW_CPU") == "1":
+        return
+    raise InputError(
+        f"a GPU is asked for and PyTorch {torch.__version__} sees none (driver: {_driver()}; "
+        f"PyTorch's CUDA: {torch.version.cuda or 'none'}): allowed: a driver for that CUDA and a "
+        "visible GPU, gpus: 0 in the suite, or NFE_ALLOW_CPU=1 to train on the CPU all the same"
+    )
+
+
+def _driver(file: Path = Path("/proc/driver/nvidia/version")) -> str:
+    """Return the version of NVIDIA's kernel driver."""
+    try:
+        found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", file.read_text())
+    except OSError:
+        return "none loaded"
+    return found[0] if found else "unknown"
 
 
 def fastest(device: torch.device) -> str:

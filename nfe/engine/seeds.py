@@ -23,6 +23,16 @@ def generator(device: torch.device | str, seed: int, *names: str | int) -> torch
     return torch.Generator(device=device).manual_seed(derive(seed, *names))
 
 
+def set_global_stream(device: torch.device, seed: int) -> None:
+    """Set PyTorch's global streams of the CPU and of ``device``, for draws without a generator.
+
+    As ``torch.manual_seed`` does, which also looks for every other kind of device, at each call.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+
+
 @contextmanager
 def global_stream(seed: int, *names: str | int) -> Iterator[None]:
     """Run a block with PyTorch's global CPU stream at ``names``; restore it afterwards.

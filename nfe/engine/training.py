@@ -25,11 +25,11 @@ from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.method import Context, Method
 from nfe.engine.moment import Moment
 from nfe.engine.optimizer import SGD
-from nfe.engine.precision import PRECISIONS, autocast
+from nfe.engine.precision import PRECISIONS, InPrecision
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recipe import Recipe
 from nfe.engine.run import Run
-from nfe.engine.seeds import derive, generator, global_stream
+from nfe.engine.seeds import derive, generator, global_stream, set_global_stream
 
 _log = logging.getLogger(__name__)
 
@@ -113,9 +113,11 @@ class Trainer:
         mode, on_gpu = PRECISIONS[run.precision], device.type == "cuda"
         self._scaler = GradScaler(device.type, enabled=mode.scaled)
         # What the loss calls; it shares its weights with ``network``.
-        self._forward = self.network
+        self._forward = InPrecision(self.network, run.precision)
+        self._counted = self._forward
         if mode.fast and on_gpu:
-            self._forward = cast(nn.Module, torch.compile(self.network))
+            compiled = cast(nn.Module, torch.compile(self.network))
+            self._forward = InPrecision(compiled, run.precision)
         # Reading a loss waits for the GPU: there, several are read at a time.
         self._read_every = READ_EVERY if on_gpu else 1
         self._unread: list[tuple[Tensor, Tensor, int]] = []
@@ -214,7 +216,7 @@ class Trainer:
             self._step(self._forward, images, labels)
             return
         with MacCounter() as counter:
-            self._step(self.network, images, labels)
+            self._step(self._counted, images, labels)
         self.progress.step_macs = counter.executed
 
     def _step(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
@@ -225,22 +227,29 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group.get("fixed_lr", rate * group.get("lr_factor", 1.0))
         # Dropout and the like draw from the global stream, which is set anew at every step.
-        torch.manual_seed(derive(run.seed, "step", progress.step))
+        set_global_stream(images.device, derive(run.seed, "step", progress.step))
         draws = generator(images.device, run.seed, "method", progress.step)
         inputs, targets = self.method.training_batch(images, labels, draws)
-        with autocast(run.precision, images.device):
-            loss, logits = self.method.loss(network, inputs, targets)
-        hits = logits.detach().argmax(-1) == (targets if targets.dim() == 2 else targets[:, None])
+        self.method.draw(self.network, inputs)
+        self.optimizer.zero_grad()
+        loss, hits, count = self._gradients(network, inputs, targets)
         progress.step += 1
-        self._unread.append((loss.detach(), hits.sum(), hits.numel()))
+        self._unread.append((loss, hits, count))
         if len(self._unread) >= self._read_every:
             self._read()
-        self.optimizer.zero_grad()
-        self._scaler.scale(loss).backward()
         self._scaler.step(self.optimizer)  # type: ignore[arg-type]
         self._scaler.update()
         with torch.no_grad():
             self.method.after_step(self.network, self.optimizer, moment)
+
+    def _gradients(
+        self, network: nn.Module, inputs: Tensor, targets: Tensor
+    ) -> tuple[Tensor, Tensor, int]:
+        """Compute the gradients; return the loss and how many of how many predictions are right."""
+        loss, logits = self.method.loss(network, inputs, targets)
+        hits = logits.detach().argmax(-1) == (targets if targets.dim() == 2 else targets[:, None])
+        self._scaler.scale(loss).backward()
+        return loss.detach(), hits.sum(), hits.numel()
 
     def _read(self) -> None:
         """Add what the last steps left on the device to the progress.

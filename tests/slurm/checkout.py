@@ -67,7 +67,8 @@ class Checkout:
                     *arguments,
                 ],
                 cwd=self.folder,
-                env={**environment, "OMP_NUM_THREADS": "1"},
+                # The cluster's GPUs are files without a device behind them.
+                env={**environment, "OMP_NUM_THREADS": "1", "NFE_ALLOW_CPU": "1"},
                 stdout=said,
                 stderr=said,
                 text=True,

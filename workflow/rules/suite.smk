@@ -38,13 +38,15 @@ RESULTS = ROOT / "results" / SUITE.name
 BENCH = f"{shlex.quote(sys.executable)} -m nfe"
 SITE = site.load()
 GPUS = config.get("gpus", 0)
+# Jobs that ask for a GPU do not fall back to the CPU in silence.
+ASKED = f" --gpus {GPUS}" if GPUS else ""
 # exec: the signal that asks a run to save its state reaches the process that trains.
-TRAIN = f"exec {BENCH}"
+TRAIN = f"exec {BENCH}{ASKED}"
 STAGE = ""
 if workflow.remote_exec:
     # Snakemake formats the prefix: doubled braces stay braces.
     shell.prefix(SITE.setup(GPUS).replace("{", "{{").replace("}", "}}"))
-    TRAIN = f"stay {SITE.launcher()}{BENCH}"
+    TRAIN = f"stay {SITE.launcher()}{BENCH}{ASKED}"
     STAGE = f"--scratch {shlex.quote(SITE.scratch)}" if SITE.scratch else ""
 DATA_ROOT = (
     f"--data-root {shlex.quote(config['data_root'])}" if "data_root" in config else ""

@@ -12,6 +12,7 @@ from nfe.engine.backbones.initialization import kaiming_normal_fan_out
 from nfe.engine.backbones.registry import Backbone
 from nfe.engine.backbones.structure import Structure
 from nfe.engine.errors import InputError
+from nfe.engine.pooling import DeterministicAvgPool2d
 
 # Widths of the convolutions of each stage, the stem's left out.
 STAGES = ((64,), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -26,7 +27,7 @@ def _unit(structure: Structure, stage: int, inputs: int, outputs: int) -> list[n
 def _large_head(structure: Structure, width: int, classes: int) -> nn.Sequential:
     hidden = structure.width(len(STAGES) + 1, HIDDEN)
     return nn.Sequential(
-        nn.AdaptiveAvgPool2d(7),
+        DeterministicAvgPool2d(7),
         nn.Flatten(),
         nn.Linear(width * 49, hidden),
         nn.ReLU(),
