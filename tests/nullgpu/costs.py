@@ -1,0 +1,81 @@
+"""What a step costs on the null GPU: launches, host time, peak memory.
+
+python tests/nullgpu/costs.py writes ``expected.csv``, which the tests hold the engine to.
+"""
+
+import csv
+import gc
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from device import Kind, counts, each, reset
+from stepping import TRAINED
+
+from nfe.engine.run import specify
+from nfe.engine.throughput import Meter
+
+TABLE = Path(__file__).with_name("expected.csv")
+COLUMNS = ("method", "architecture", "precision", "batch", "launches", "peak_mb")
+PIXELS, PRECISION = 32, "bfloat16"
+# Steps before the first one that counts: whatever is captured is captured by then.
+WARM_UP, STEPS = 12, 32
+
+LARGE = ("resnet18", "wrn-28-10")
+SMALL = "wrn-10-1"
+CASES = (
+    *(f"{method} {architecture} 128" for architecture in LARGE for method in ("single", "nfe")),
+    *(f"{method} {SMALL} 16" for method in TRAINED),
+)
+
+
+def cost(case: str, precision: str = PRECISION) -> dict[str, Any]:
+    """Return launches and host milliseconds a step, and the peak of memory in MB.
+
+    A graph that is replayed is one launch.
+
+    Args:
+        case: method, architecture and batch size.
+        precision: the run's precision.
+    """
+    method, architecture, batch = case.split()
+    run = specify(
+        dataset="digits",
+        architecture_name=architecture,
+        method=method,
+        epochs=1,
+        precision=precision,
+    )
+    gc.collect()  # The case before this one, whose references go in circles.
+    torch.cuda.reset_peak_memory_stats()
+    meter = Meter(run, int(batch), PIXELS, warm_up=WARM_UP)
+    reset()
+    started = time.process_time()
+    for _ in range(STEPS):
+        meter.step()
+    seconds = time.process_time() - started
+    launched = counts(Kind.LAUNCH).total() + counts(Kind.GRAPH).total()
+    return {
+        "method": method,
+        "architecture": architecture,
+        "precision": precision,
+        "batch": int(batch),
+        "launches": round(launched / STEPS, 1),
+        "host_ms": round(1000 * seconds / STEPS, 2),
+        "peak_mb": round(torch.cuda.max_memory_allocated() / 1e6, 1),
+    }
+
+
+def main() -> None:
+    """Write the table."""
+    rows = [outcome.get() for outcome in each(cost, CASES).values()]
+    with TABLE.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(TABLE.read_text(), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Every method in every precision on the null GPU: trained, interrupted, resumed, evaluated."""
+
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from device import each
+from stepping import METHODS, TRAINED, run_of
+
+from nfe.engine import cost, evaluation, latency
+from nfe.engine.batches import Normalizer
+from nfe.engine.errors import Interrupted
+from nfe.engine.execution import Place, Workplace, execute, is_complete
+from nfe.engine.precision import PRECISIONS, prepare_process
+from nfe.engine.prediction import networks
+from nfe.engine.run import Run
+from nfe.engine.training import Trainer
+
+STOP_AFTER = 3
+
+
+def stopped(run: Run, state: Path, workplace: Workplace) -> None:
+    """Train until a signal comes, a few steps later."""
+    trainer = Trainer(run, workplace.data(run), state)
+    step = trainer.step
+
+    def counted(images: torch.Tensor, labels: torch.Tensor) -> None:
+        step(images, labels)
+        if trainer.progress.step == STOP_AFTER:
+            signal.raise_signal(signal.SIGTERM)
+
+    trainer.step = counted  # type: ignore[method-assign]
+    with pytest.raises(Interrupted, match="state saved"), trainer.stoppable():
+        trainer.train()
+
+
+def end_to_end(method: str, precision: str) -> dict[str, Any]:
+    run, workplace = run_of(method, precision, epochs=2), Workplace()
+    assert workplace.device.type == "cuda"
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        place = Place(root / "run", root / "run", root, root)
+        if method in TRAINED:
+            prepare_process(1, precision)
+            stopped(run, place.output / ".state", workplace)
+        execute(run, place, workplace)
+        for network in networks(run, place, workplace.device):
+            examine(run, network, workplace)
+        latency.measure(run, root / "latency", workplace)
+        return {
+            "complete": is_complete(run, place.output),
+            "latency": len(list((root / "latency").iterdir())),
+        }
+
+
+def examine(run: Run, network: torch.nn.Module, workplace: Workplace) -> None:
+    """Do with a trained network what evaluations do."""
+    data = workplace.data(run)
+    evaluation.predict(network, data.card, data.test)
+    image = Normalizer(data.card, workplace.device)(data.test.images[:1])
+    cost.inference(network, image)
+    cost.hardware_macs(network, image)
+    run.build_method().exit_macs(network, image)
+
+
+@pytest.mark.parametrize("precision", [name for name in PRECISIONS if not PRECISIONS[name].fast])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_is_interrupted_resumed_and_finished(method: str, precision: str) -> None:
+    assert each(end_to_end, METHODS, precision)[method].get() == {"complete": True, "latency": 1}
