@@ -48,6 +48,7 @@ class NarrowEnsemble(Method):
             cost further from one network's.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 128, "epochs": 200}
 
     members: int = 3

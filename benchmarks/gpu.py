@@ -3,7 +3,7 @@
 Needs an otherwise idle GPU. Questions, the most telling first:
 
   step      training steps of the methods beside the single network, in turns in one process:
-            images per second, ratio of the seconds, peak memory; captured as a CUDA graph and eager
+            images per second, ratio of the seconds, peak memory; recorded as a CUDA graph and eager
   several   runs at once in processes that share the GPU, against one
   common    the engine against training as most public repositories do it
   latency   one image and 128: what a user would deploy, in turns
@@ -90,14 +90,14 @@ def step(architecture: str, precision: str) -> Iterator[Row]:
 
     meters: dict[tuple[str, bool], Any] = {}
     for name, method, settings in SETTINGS:
-        for capture in (True, False) if method in ("single", "nfe") else (True,):
-            label = name if capture else f"{name}, eager"
+        for record in (True, False) if method in ("single", "nfe") else (True,):
+            label = name if record else f"{name}, eager"
             try:
                 torch.cuda.empty_cache()
                 held = torch.cuda.memory_allocated()
                 torch.cuda.reset_peak_memory_stats()
                 run = run_of(architecture, method, settings, precision)
-                meters[name, capture] = Meter(run, BATCH, PIXELS, warm_up=8, capture=capture)
+                meters[name, record] = Meter(run, BATCH, PIXELS, warm_up=8, record=record)
                 peak = (torch.cuda.max_memory_allocated() - held) / 2**20
             except Exception as error:
                 yield _failed("step", architecture, label, precision, error)
@@ -110,8 +110,8 @@ def step(architecture: str, precision: str) -> Iterator[Row]:
         for key, meter in meters.items():
             seconds[key].append(BATCH / meter.rate(ROUND_SECONDS))
     base = seconds["single", True]
-    for (name, capture), times in seconds.items():
-        label = name if capture else f"{name}, eager"
+    for (name, record), times in seconds.items():
+        label = name if record else f"{name}, eager"
         ratios = [a / b for a, b in zip(times, base, strict=True)]
         at = ("step", architecture, label, precision)
         milliseconds = [1000 * t for t in times]
