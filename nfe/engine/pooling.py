@@ -36,21 +36,22 @@ class _Pool(torch.autograd.Function):
         """Return the gradient of the maps, summed over each pixel's windows in float32 or more."""
         wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
         for axis in (-2, -1):
-            shares = _shares(ctx.shape[axis], gradient.shape[axis]).to(wide)
+            # Made where it is used: a step that is being recorded cannot copy from the host.
+            shares = _shares(ctx.shape[axis], gradient.shape[axis], wide.device).to(wide.dtype)
             # Not as a matrix product, which TensorFloat-32 would round.
             wide = (wide.movedim(axis, -1)[..., None] * shares).sum(dim=-2).movedim(-1, axis)
         return wide.to(gradient.dtype), None
 
 
-def _shares(inputs: int, outputs: int) -> Tensor:
+def _shares(inputs: int, outputs: int, device: torch.device) -> Tensor:
     """Return (outputs, inputs): how much of each input is in each output.
 
     Output i is the mean of the inputs from ⌊i · inputs / outputs⌋ up to ⌈(i + 1) · inputs /
     outputs⌉, the last one left out.
     """
-    number = torch.arange(outputs, dtype=torch.int64)
+    number = torch.arange(outputs, device=device)
     first = number * inputs // outputs
     behind = -((number + 1) * inputs // -outputs)
-    place = torch.arange(inputs)
+    place = torch.arange(inputs, device=device)
     inside = (place >= first[:, None]) & (place < behind[:, None])
     return inside / inside.sum(dim=1, keepdim=True)
