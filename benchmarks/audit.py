@@ -2,209 +2,162 @@
 
     python benchmarks/audit.py digits
     python benchmarks/audit.py tiny-imagenet    (prepared at 32 pixels: docs/datasets/README.md)
+    python benchmarks/audit.py tiny-imagenet --device cuda --bundle images.npz --workers 12
+    python benchmarks/audit.py costs
 
-One function per departure (letters as in docs/reference-audit.md); each turns the conventional
-network into the fissioned one as the departure would have it, everything else being ours.
-Same seeds and batches for all, so differences are paired. Writes benchmarks/audit_TASK.csv (one
-row a run), audit_TASK_differences.csv, audit_TASK.json (configuration and environment) and
-audit_cost.csv (departures that change costs).
+Same seeds and batches for all (audit_departures.py), so differences are paired. Several trainings
+run at once in processes; each run's row is written as it ends, and what stands is not made again.
+Writes, beside this file or in --output, audit_TASK.csv (one row a run), audit_TASK_images.npz
+(what each run makes of each test image), audit_TASK_differences.csv and audit_TASK.json
+(configuration and environment); for costs audit_cost.csv (departures that change costs).
 """
 
 import argparse
-import itertools
-import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from audit_departures import (
+    SETTINGS,
+    SPARSITY,
+    THREE_EXITS,
+    TWO_EXITS,
+    Built,
+    Setting,
+    Start,
+    with_late_stride,
+)
+from audit_record import Record, read_rows
+from audit_tables import DIFFERENCE_COLUMNS, difference_rows, filled, markdown
 
-from nfe import FissionNetwork, fission
+from nfe import fission
 from nfe.distillation import fission_loss
 from nfe.engine import cost, datasets, evaluation
 from nfe.engine.backbones import Backbone, architecture
-from nfe.engine.batches import TrainingBatches, example
+from nfe.engine.batches import TrainingBatches
+from nfe.engine.datasets import bundle
 from nfe.engine.environment import environment
-from nfe.engine.errors import CollapseError
-from nfe.engine.files import write_csv, write_json
-from nfe.engine.precision import autocast, prepare_process, usable_threads
+from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
+from nfe.engine.files import write_bytes, write_csv
+from nfe.engine.pool import perform_all, shared_gpu
+from nfe.engine.precision import autocast, exact, prepare_process, usable_threads
 from nfe.engine.recipe import Recipe
-from nfe.engine.seeds import generator, global_stream
-from nfe.grouping import Plan
-from nfe.network import divided
-from nfe.pruning import keep_highest, prunable
-from nfe.report.statistics import Array, Contrast, Sample, compare, holm, image_weights
-from nfe.staging import staged
+from nfe.engine.seeds import global_stream
+from nfe.report.statistics import Array
+
+_log = logging.getLogger("audit")
 
 FOLDER = Path(__file__).parent
-ARCHITECTURE, EPOCHS, SPARSITY = "wrn-10-1", 20, 0.8
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained on, and how."""
+    """What is trained, on what, and how.
 
+    Attributes:
+        name: in file names.
+        card: the images.
+        architecture: the backbone's name.
+        recipe: optimizer and schedule.
+        precision: arithmetic of the forward and backward pass.
+        epochs: epochs of a run.
+        seeds: how many, unless the command line says otherwise.
+        tiers: settings in the order in which they are made, tier by tier.
+    """
+
+    name: str
     card: datasets.Card
+    architecture: str
     recipe: Recipe
-    seeds: range
     precision: str
+    epochs: int
+    seeds: int
+    tiers: tuple[tuple[Setting, ...], ...]
 
-    @cached_property
-    def data(self) -> datasets.Data:
-        """Return the images, read once."""
-        return datasets.load(self.card)
+    @property
+    def order(self) -> list[str]:
+        """The settings' names, as the table has them."""
+        return [setting.name for tier in self.tiers for setting in tier]
 
-    def backbone(self, seed: int) -> Backbone:
-        """Return the network that the run of that seed starts from."""
-        with global_stream(seed, "initialization"):
-            return architecture(ARCHITECTURE).build(
-                channels=self.card.channels,
-                classes=self.card.classes,
-                resolution=self.card.resolution,
-            )
+    def runs(self, seeds: int) -> list[tuple[str, int]]:
+        """Return (setting, seed) in the order of making: in each tier the first seeds first."""
+        return [(s.name, seed) for tier in self.tiers for seed in range(seeds) for s in tier]
 
-    def images(self, seed: int) -> tuple[Tensor, Tensor]:
-        """Return the ten training images a class that SNIP scores on."""
-        return example(self.card, self.data.train, 10, generator("cpu", seed, "example"))
+    def configuration(self, seeds: int) -> dict[str, Any]:
+        """Return what decides the numbers, as JSON values."""
+        return {
+            "dataset": self.card.name,
+            "resolution": self.card.resolution,
+            "num_classes": self.card.classes,
+            "images_per_class": self.card.images_per_class,
+            "architecture": self.architecture,
+            "epochs": self.epochs,
+            "seeds": list(range(seeds)),
+            "recipe": {**vars(self.recipe), "milestones": list(self.recipe.milestones)},
+            "precision": self.precision,
+            "threads": 1,
+            "snip_sparsity": SPARSITY,
+        }
 
 
 TASKS = {
-    "digits": Task(datasets.card("digits"), Recipe(32), range(4), "float32"),
-    "tiny-imagenet": Task(
-        datasets.card("tiny-imagenet", 32, 20, 250), Recipe(128), range(3), "bfloat16"
-    ),
-}
-
-
-# --- Ours ----------------------------------------------------------------------------------
-
-
-def ours(task: Task, seed: int) -> nn.Module:
-    """N = 3, nothing pruned."""
-    return fission(task.backbone(seed), 3, seed=seed)
-
-
-def ours_snip(task: Task, seed: int) -> nn.Module:
-    """N = 2, SNIP at 80 % on the very weights that are trained."""
-    return fission(
-        task.backbone(seed),
-        2,
-        sparsity=SPARSITY,
-        pruning="snip",
-        example=task.images(seed),
-        seed=seed,
+    task.name: task
+    for task in (
+        Task(
+            name="digits",
+            card=datasets.card("digits"),
+            architecture="wrn-10-1",
+            recipe=Recipe(32),
+            precision="float32",
+            epochs=20,
+            seeds=4,
+            tiers=(tuple(THREE_EXITS),),
+        ),
+        Task(
+            name="tiny-imagenet",
+            card=datasets.card("tiny-imagenet", 32, 20, 250),
+            architecture="wrn-10-2",
+            recipe=Recipe(128),
+            precision="bfloat16",
+            epochs=20,
+            seeds=5,
+            tiers=(tuple(THREE_EXITS), tuple(TWO_EXITS)),
+        ),
     )
-
-
-# --- Departures ----------------------------------------------------------------------------
-
-
-def path_layers(net: FissionNetwork, dense: nn.Module) -> list[tuple[str, int, nn.Module]]:
-    """Return (name, path, layer in ``dense``) of every layer that belongs to one path."""
-    found = []
-    for name in net.weights:
-        section, *rest = name.split("/")
-        if section == "stages":
-            number, inner = rest[0], ".".join(rest[1:])
-            for path in net.get_submodule(f"stages.{number}"):
-                layer = dense.get_submodule(f"stages.{number}.{path}.{inner}")
-                found.append((name, int(path), layer))
-    return found
-
-
-def a_stale_weights(task: Task, seed: int) -> nn.Module:
-    """Foreign weights start at their random values, get no gradient, and decay."""
-    model = task.backbone(seed)
-    net = fission(model, 3, seed=seed)
-    dense = net.materialized()
-    for name, path, layer in path_layers(net, dense):
-        split = net.get_submodule(f"weights.{name}")
-        with torch.no_grad():
-            layer.weight.copy_(model.get_submodule(name.replace("/", ".")).weight)
-        layer.weight.register_hook(lambda g, own=split.group == path: g * own)
-    return dense
-
-
-def b_independent_draws(task: Task, seed: int) -> nn.Module:
-    """Stage 3's masks of exits 1 and 3 are drawn apart; exit 2's is 1 − m1 − m3, so −1 occurs."""
-    model = task.backbone(seed)
-    net = fission(model, 3, seed=seed)
-    dense = net.materialized()
-    draws = generator("cpu", seed, "audit")
-    masks: dict[str, dict[int, Tensor]] = {}
-    for name, path, layer in path_layers(net, dense):
-        if not name.startswith("stages/2/"):
-            own = net.get_submodule(f"weights.{name}").group == path
-            layer.weight.register_hook(lambda g, own=own: g * own)
-            continue
-        if name not in masks:
-            one, three = (
-                (torch.rand(layer.weight.shape, generator=draws) < 1 / 3).float() for _ in "13"
-            )
-            masks[name] = {1: one, 2: 1 - one - three, 3: three}
-        mask = masks[name][path]
-        with torch.no_grad():
-            layer.weight.copy_(model.get_submodule(name.replace("/", ".")).weight * (mask != 0))
-        layer.weight.register_hook(lambda g, mask=mask: g * mask)
-    return dense
-
-
-def c_unrelated_scores(task: Task, seed: int) -> nn.Module:
-    """SNIP scores another, Xavier-initialized network by nll_loss on raw logits."""
-    scored = task.backbone(seed).train()
-    with global_stream(seed, "audit"):
-        for layer in prunable(scored).values():
-            nn.init.xavier_normal_(layer.weight)
-    x, y = task.images(seed)
-    F.nll_loss(scored(x), y).backward()
-    scores = {n: (m.weight.grad * m.weight).abs().detach() for n, m in prunable(scored).items()}
-    total = sum(score.numel() for score in scores.values())
-    masks = keep_highest(scores, [(tuple(scores), round((1 - SPARSITY) * total))])
-    return divided(staged(task.backbone(seed)), masks, (1,), Plan((0.5, 0.5), seed=seed))
-
-
-def d_whole_shortcuts(task: Task, seed: int) -> nn.Module:
-    """Every path has a full copy of each 1×1 convolution."""
-    return fission(task.backbone(seed), 3, whole=["pointwise"], seed=seed)
-
-
-def e_last_batch_statistics(task: Task, seed: int) -> nn.Module:
-    """The norm before each classifier keeps 10 % of its running statistics."""
-    net = fission(task.backbone(seed), 3, seed=seed)
-    for head in net.heads:
-        head[0].momentum = 0.9
-    return net
-
-
-def with_late_stride(network: Backbone) -> Backbone:
-    """Move each block's stride from the first 3×3 convolution to the second."""
-    for module in network.modules():
-        if hasattr(module, "conv2") and hasattr(module, "conv1"):
-            module.conv1.stride, module.conv2.stride = module.conv2.stride, module.conv1.stride
-    return network
-
-
-def h_late_stride(task: Task, seed: int) -> nn.Module:
-    """The stride stands in the second 3×3 convolution of a block."""
-    return fission(with_late_stride(task.backbone(seed)), 3, seed=seed)
-
-
-RUNS: dict[str, tuple[Callable[[Task, int], nn.Module], str]] = {
-    "ours": (ours, ""),
-    "a": (a_stale_weights, "ours"),
-    "b": (b_independent_draws, "ours"),
-    "d": (d_whole_shortcuts, "ours"),
-    "e": (e_last_batch_statistics, "ours"),
-    "h": (h_late_stride, "ours"),
-    "ours, snip 0.8": (ours_snip, ""),
-    "c": (c_unrelated_scores, "ours, snip 0.8"),
 }
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where images are read from.
+
+    Attributes:
+        bundle: a file with the images that some suites use, in place of a root.
+        root: folder of prepared data (default: ``data``).
+    """
+
+    bundle: Path | None = None
+    root: Path | None = None
+
+    def load(self, card: datasets.Card) -> datasets.Data:
+        """Return the images, on the CPU.
+
+        Raises:
+            InputError: they are not there.
+        """
+        if self.bundle is not None:
+            return bundle.load(self.bundle, card)
+        return datasets.load(card, self.root)
 
 
 # --- Training and measurement --------------------------------------------------------------
@@ -212,16 +165,23 @@ RUNS: dict[str, tuple[Callable[[Task, int], nn.Module], str]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run's row, and ``evaluation.per_image`` of its test images; None where it collapsed."""
+    """A run's row, and ``evaluation.per_image`` of its test images; None where there are none."""
 
     row: dict[str, Any]
     per_image: dict[str, Array] | None = None
 
 
-def train(task: Task, network: nn.Module, seed: int) -> list[Array]:
-    """Train by our recipe; return the test images' logits after every epoch."""
-    recipe, data = task.recipe, task.data
+def train(task: Task, built: Built, data: datasets.Data, seed: int) -> list[Array]:
+    """Train by our recipe on the images' device; return the test images' logits of every epoch.
+
+    Raises:
+        DivergenceError: logits are not finite.
+    """
+    recipe, device = task.recipe, data.train.images.device
+    network = built.network.to(device, memory_format=torch.channels_last)
+    masked = [(network.get_parameter(n), mask.to(device)) for n, mask in built.masks.items()]
     batches = TrainingBatches(data.card, data.train, recipe.batch_size, seed)
+    # PyTorch's own, as in every release of these numbers: the engine's rounds otherwise.
     optimizer = torch.optim.SGD(
         network.parameters(),
         lr=recipe.lr,
@@ -230,46 +190,149 @@ def train(task: Task, network: nn.Module, seed: int) -> list[Array]:
         weight_decay=recipe.weight_decay,
     )
     curve = []
-    for epoch in range(EPOCHS):
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch, EPOCHS)
+    for epoch in range(task.epochs):
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch, task.epochs)
         network.train()
         for _, x, y in batches.epoch(epoch):
-            with autocast(task.precision, x.device):
-                loss = fission_loss(network(x), y)
+            with autocast(task.precision, device):
+                logits = network(x)
+            loss = fission_loss(exact(logits), y)
             optimizer.zero_grad()
             loss.backward()
+            for weight, mask in masked:
+                weight.grad.mul_(mask)
             optimizer.step()
         curve.append(evaluation.predict(network, data.card, data.test))
     return curve
 
 
-def run(name: str, setting: str, seed: int) -> Outcome:
-    """Train one setting of a task."""
-    task = TASKS[name]
-    prepare_process(1, task.precision)
-    build, compared = RUNS[setting]
-    row = {"setting": setting, "compared_with": compared, "seed": seed, "status": "ok"}
+def run(
+    task: Task, cpu: datasets.Data, data: datasets.Data, setting: Setting, seed: int
+) -> Outcome:
+    """Train one setting with one seed.
+
+    Args:
+        task: the task.
+        cpu: the images on the CPU, from which networks are made.
+        data: the images on the device that trains.
+        setting: what is trained.
+        seed: the seed.
+    """
+    row = {"setting": setting.name, "compared_with": setting.compared_with, "seed": seed}
     try:
-        network = build(task, seed)
+        built = setting.build(Start(task.architecture, cpu, seed), setting.exits)
+        image = torch.zeros(1, cpu.card.channels, cpu.card.resolution, cpu.card.resolution)
+        nonzero, executed = cost.inference_macs(built.network, image)
+        logits = train(task, built, data, seed)
     except CollapseError:
         return Outcome({**row, "status": "collapsed"})
-    card, labels = task.card, task.data.test.labels.numpy()
-    image = torch.zeros(1, card.channels, card.resolution, card.resolution)
-    nonzero, executed = cost.inference_macs(network, image)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    logits = train(task, network, seed)
+    except DivergenceError:
+        return Outcome({**row, "status": "failed"})
+    labels = cpu.test.labels.numpy()
     curve = [evaluation.metrics(found, labels, "logits") for found in logits]
     row |= {
+        "status": "ok",
         "accuracy": f"{curve[-1]['accuracy']:.2f}",
         "nll": f"{curve[-1]['nll']:.4f}",
         "ece": f"{curve[-1]['ece']:.4f}",
         "best_test_accuracy": f"{max(epoch['accuracy'] for epoch in curve):.2f}",
         "best_test_nll": f"{min(epoch['nll'] for epoch in curve):.4f}",
-        "parameters": cost.parameters(network),
+        "parameters": cost.parameters(built.network),
         "macs_nonzero": nonzero,
         "macs_executed": executed,
     }
     return Outcome(row, evaluation.per_image(logits[-1], labels, "logits"))
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGTERM end the block but not the process, which may hold a GPU.
+
+    Raises:
+        Interrupted: it came.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(f"stopped by signal {number}")
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def trainer(task: Task, images: Images, device: str) -> Callable[[tuple[str, int]], Outcome]:
+    """Prepare this process and return what makes a run from (setting, seed)."""
+    prepare_process(1, task.precision)
+    cpu = images.load(task.card)
+    data = cpu.to(torch.device(device))
+
+    def make(wanted: tuple[str, int]) -> Outcome:
+        name, seed = wanted
+        with stoppable():
+            return run(task, cpu, data, SETTINGS[name], seed)
+
+    return make
+
+
+# --- Making and writing --------------------------------------------------------------------
+
+
+def make(
+    task: Task,
+    seeds: int,
+    record: Record,
+    images: Images,
+    device: str = "cpu",
+    workers: int = 1,
+    seconds: float = float("inf"),
+) -> int:
+    """Make what is missing of a task, write its tables, and return how much is still missing.
+
+    Args:
+        task: the task.
+        seeds: how many of its seeds, from 0.
+        record: what stands; it takes in what is made.
+        images: where the images are.
+        device: where networks train.
+        workers: trainings at once.
+        seconds: when to stop, from now.
+
+    Raises:
+        InputError: the images or the device are not there, or what stands was made otherwise.
+    """
+    started = time.monotonic()
+    wanted = [key for key in task.runs(seeds) if key not in record.rows]
+    if wanted:
+        images.load(task.card)
+        record.begin(task.configuration(seeds), environment(_usable(device)))
+    tasks = [(f"{name}, seed {seed}", (name, seed)) for name, seed in wanted]
+    ended = Counter[str]()
+    with shared_gpu() if device.startswith("cuda") and wanted else contextlib.nullcontext():
+        left = seconds - (time.monotonic() - started)
+        prepare = partial(trainer, task, images, device)
+        for outcome in perform_all(tasks if left > 0 else [], prepare, workers, left):
+            ended[outcome.status] += 1
+            if outcome.status == "done":
+                record.add(outcome.result.row, outcome.result.per_image)
+            gone = time.monotonic() - started
+            about = f"{outcome.status} in {outcome.seconds:.1f} s {outcome.reason}"
+            number = f"{ended.total()} of {len(wanted)}"
+            _log.info("%.0f s, %s: %s: %s", gone, number, outcome.name, about)
+    write_csv(record.path("_differences.csv"), DIFFERENCE_COLUMNS, difference_rows(record))
+    return len(wanted) - ended["done"]
+
+
+def _usable(device: str) -> torch.device:
+    """Return a device that is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device is {device!r} and PyTorch sees no GPU: allowed here: cpu")
+    return torch.device(device)
 
 
 def cost_rows() -> list[dict[str, Any]]:
@@ -307,98 +370,63 @@ def cost_rows() -> list[dict[str, Any]]:
     return rows
 
 
-# Metric, its column of ``evaluation.per_image``, and what that is multiplied by.
-METRICS = (("accuracy", "correct", 100.0), ("nll", "nll", 1.0))
+def report(record: Record, document: Path | None) -> None:
+    """Print a task's table, or put it in its place in the document."""
+    differences = read_rows(record.path("_differences.csv"))
+    table = markdown(read_rows(record.path(".csv")), differences)
+    if document is None:
+        print(table)
+        return
+    text = filled(document.read_text(encoding="utf-8"), record.task, table)
+    write_bytes(document, text.encode())
 
 
-def sample(images: list[dict[str, Array]], column: str, unit: float, weights: Array) -> Sample:
-    """Return the mean of a column in a setting's runs, and on resampled images."""
-    values = unit * np.stack([run[column].astype(np.float64) for run in images])
-    return Sample(values.mean(axis=1), values @ weights.T)
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    found = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    found.add_argument("task", choices=[*TASKS, "costs"])
+    found.add_argument("--seeds", type=int, help="how many, from 0 (default: digits 4, else 5)")
+    found.add_argument("--device", default="cpu", help="where networks train")
+    found.add_argument("--bundle", type=Path, help="images as gpu_results.py packs them")
+    found.add_argument("--data-root", type=Path, help="folder of prepared data (default: data)")
+    found.add_argument("--workers", type=int, default=usable_threads(), help="trainings at once")
+    found.add_argument("--seconds", type=float, default=float("inf"), help="stop by then")
+    found.add_argument("--output", type=Path, default=FOLDER, help="folder of the tables")
+    found.add_argument("--document", type=Path, help="put the table there, do not print it")
+    return found
 
 
-def optimism(outcomes: list[Outcome], metric: str) -> Contrast:
-    """Return what the best epoch on the test set adds to the last one (departure f)."""
-    rows = [outcome.row for outcome in outcomes if outcome.row["setting"] == "ours"]
-    gaps = [float(row[f"best_test_{metric}"]) - float(row[metric]) for row in rows]
-    return Contrast.of(Sample(np.array(gaps), None))
-
-
-def difference_rows(outcomes: list[Outcome], seeds: range, weights: Array) -> list[dict[str, Any]]:
-    """Return each departure's difference to ours over the seeds that both completed."""
-    done = {
-        (outcome.row["setting"], outcome.row["seed"]): outcome.per_image
-        for outcome in outcomes
-        if outcome.per_image is not None
-    }
-    rows = []
-    for metric, column, unit in METRICS:
-        found: dict[str, tuple[int, Contrast]] = {}
-        for setting, (_, compared) in RUNS.items():
-            both = [s for s in seeds if {(setting, s), (compared, s)} <= done.keys()]
-            if both:
-                first, second = (
-                    sample([done[name, s] for s in both], column, unit, weights)
-                    for name in (setting, compared)
-                )
-                found[setting] = len(both), compare(first, second, paired=True)
-        found["f"] = len(seeds), optimism(outcomes, metric)
-        p_values = [contrast.p_value() for _, contrast in found.values()]
-        for (setting, (n, contrast)), p, corrected in zip(
-            found.items(), p_values, holm(p_values), strict=True
-        ):
-            mean, half = float(contrast.difference), float(contrast.half_width())
-            rows.append(
-                {
-                    "departure": setting,
-                    "metric": metric,
-                    "n": n,
-                    "difference": f"{mean:.4f}",
-                    "low": f"{mean - half:.4f}",
-                    "high": f"{mean + half:.4f}",
-                    "covers": contrast.covers,
-                    "p": f"{p:.4f}",
-                    "p_holm": f"{corrected:.4f}",
-                }
-            )
-    return rows
-
-
-def main() -> None:
-    """Train everything, one run a core, and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=TASKS)
-    name = parser.parse_args().task
-    task = TASKS[name]
-    weights = image_weights(len(task.data.test))
-    made_with = environment(torch.device("cpu"))
-    wanted = list(itertools.product([name], RUNS, task.seeds))
-    with ProcessPoolExecutor(usable_threads(), multiprocessing.get_context("spawn")) as pool:
-        outcomes = list(pool.map(run, *zip(*wanted, strict=True)))
-    rows, costs = [outcome.row for outcome in outcomes], cost_rows()
-    differences = difference_rows(outcomes, task.seeds, weights)
-    write_csv(FOLDER / f"audit_{name}.csv", list(rows[0]), rows)
-    write_csv(FOLDER / f"audit_{name}_differences.csv", list(differences[0]), differences)
-    write_csv(FOLDER / "audit_cost.csv", list(costs[0]), costs)
-    configuration = {
-        "dataset": task.card.name,
-        "resolution": task.card.resolution,
-        "num_classes": task.card.classes,
-        "images_per_class": task.card.images_per_class,
-        "architecture": ARCHITECTURE,
-        "epochs": EPOCHS,
-        "seeds": list(task.seeds),
-        "recipe": vars(task.recipe),
-        "precision": task.precision,
-        "threads": 1,
-        "snip_sparsity": SPARSITY,
-    }
-    write_json(
-        FOLDER / f"audit_{name}.json", {"configuration": configuration, "environment": made_with}
-    )
-    for row in differences:
-        print(*row.values())
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 where runs are missing."""
+    arguments = parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    if arguments.task == "costs":
+        rows = cost_rows()
+        write_csv(arguments.output / "audit_cost.csv", list(rows[0]), rows)
+        return 0
+    task = TASKS[arguments.task]
+    seeds = task.seeds if arguments.seeds is None else arguments.seeds
+    try:
+        for name, value in (("seeds", seeds), ("workers", arguments.workers)):
+            if value < 1:
+                raise InputError(f"{name} is {value}: allowed: whole numbers from 1")
+        record = Record.read(arguments.output, task.name, task.order)
+        missing = make(
+            task,
+            seeds,
+            record,
+            Images(arguments.bundle, arguments.data_root),
+            arguments.device,
+            arguments.workers,
+            arguments.seconds,
+        )
+        report(record, arguments.document)
+    except InputError as error:
+        sys.exit(f"audit.py: error: {error}")
+    if missing:
+        _log.warning("%d runs are missing: the same command goes on", missing)
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -160,7 +160,7 @@ HOW: dict[str, tuple[str, str]] = {
     # docs/reference-audit.md
     "python benchmarks/audit.py tiny-imagenet": (
         "python -m py_compile benchmarks/audit.py",
-        "trains for half an hour, and needs the data",
+        "trains for an hour, and needs the data; rehearsed in tests/test_audit.py",
     ),
     # docs/performance.md
     "python benchmarks/speed.py": (

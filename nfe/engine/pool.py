@@ -1,4 +1,4 @@
-"""Several runs at once, each in a process of its own: small networks leave most of a GPU idle.
+"""Several trainings at once, each in a process of its own: small networks leave most of a GPU idle.
 
 What a run computes does not depend on its neighbours, so identities and bits are those of one run
 after the other; only ``train_seconds`` is that of a shared device.
@@ -16,9 +16,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import cast
+from typing import Any, cast
 
 from nfe.engine.errors import Interrupted
 from nfe.engine.execution import Place, Workplace, attempt
@@ -28,25 +29,29 @@ from nfe.engine.run import Run
 _log = logging.getLogger(__name__)
 
 Job = tuple[Run, Place]
+# What a process does with a task: called in it, once, it returns the function of a task.
+Prepare = Callable[[], Callable[[Any], Any]]
 # Between looks at the clock.
 LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """What became of a task.
 
     Attributes:
-        name: the run's name.
-        status: ``done``, ``interrupted`` (its state is saved) or ``failed``.
+        name: the task's name, a run's own.
+        status: ``done``, ``interrupted`` (a run's state is saved) or ``failed``.
         seconds: wall time it took, on a shared device.
         reason: why it failed, in one line.
+        result: what was returned where it is done; None for a run.
     """
 
     name: str
     status: str
     seconds: float
     reason: str = ""
+    result: Any = None
 
 
 @contextlib.contextmanager
@@ -77,32 +82,34 @@ def shared_gpu() -> Iterator[bool]:
             subprocess.run([control], input=b"quit\n", env=environment, check=False, timeout=30)
 
 
-def _work(channel: Connection, make_workplace: Callable[[], Workplace]) -> None:
-    """Make one run after another as they are handed over, until the channel is closed."""
+def _work(channel: Connection, prepare: Prepare) -> None:
+    """Do one task after another as they are handed over, until the channel is closed."""
     # The terminal's interrupt is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    workplace = make_workplace()
+    perform = prepare()
     with contextlib.suppress(EOFError):
         while True:
-            run, place = channel.recv()
-            channel.send(_made(run, place, workplace))
+            name, task = channel.recv()
+            channel.send(_done(name, task, perform))
 
 
-def _made(run: Run, place: Place, workplace: Workplace) -> Outcome:
-    started, status, reason = time.perf_counter(), "done", ""
+def _done(name: str, task: Any, perform: Callable[[Any], Any]) -> Outcome:
+    started, status, reason, result = time.perf_counter(), "done", "", None
     try:
-        if not attempt(run, place, workplace):
-            status, reason = "failed", read_json(place.output / "failure.json")["reason"]
+        result = perform(task)
     except Interrupted as error:
         status, reason = "interrupted", str(error)
-    return Outcome(run.name, status, time.perf_counter() - started, reason)
+    except Exception as error:
+        # Whatever ends one task must not end the others.
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+    return Outcome(name, status, time.perf_counter() - started, reason, result)
 
 
 class _Crew:
-    """The processes that make runs, and what each has in hand."""
+    """The processes that do tasks, and what each has in hand."""
 
-    def __init__(self, make_workplace: Callable[[], Workplace]) -> None:
-        self._make_workplace = make_workplace
+    def __init__(self, prepare: Prepare) -> None:
+        self._prepare = prepare
         self._context = multiprocessing.get_context("spawn")
         self._processes: dict[Connection, SpawnProcess] = {}
         self.busy: dict[Connection, str] = {}
@@ -110,19 +117,19 @@ class _Crew:
     def start(self) -> Connection:
         """Start a process and return the channel to it."""
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs, self._make_workplace))
+        process = self._context.Process(target=_work, args=(theirs, self._prepare))
         process.start()
         theirs.close()
         self._processes[ours] = process
         return ours
 
-    def hand(self, channel: Connection, job: Job) -> None:
-        """Give a process its next run."""
-        channel.send(job)
-        self.busy[channel] = job[0].name
+    def hand(self, channel: Connection, task: tuple[str, Any]) -> None:
+        """Give a process its next task, with its name."""
+        channel.send(task)
+        self.busy[channel] = task[0]
 
     def hear(self, channel: Connection, told: bool) -> tuple[Outcome, bool]:
-        """Return what became of a process's run, and whether the process is there for another."""
+        """Return what became of a process's task, and whether the process is there for another."""
         name = self.busy.pop(channel)
         try:
             outcome: Outcome = channel.recv()
@@ -140,7 +147,7 @@ class _Crew:
         return process.exitcode
 
     def interrupt(self) -> None:
-        """Ask every run in progress to save its state and stop."""
+        """Ask every task in progress to stop, a run to save its state before."""
         for channel in self.busy:
             self._processes[channel].terminate()
 
@@ -151,26 +158,25 @@ class _Crew:
             process.join()
 
 
-def execute_all(
-    jobs: Sequence[Job],
-    make_workplace: Callable[[], Workplace],
+def perform_all(
+    tasks: Sequence[tuple[str, Any]],
+    prepare: Prepare,
     workers: int,
     seconds: float = math.inf,
 ) -> Iterator[Outcome]:
-    """Make runs in ``workers`` processes and yield what became of each as it ends.
+    """Do tasks in ``workers`` processes and yield what became of each as it ends.
 
-    After ``seconds`` no further run is begun, and those in progress save their state and stop:
-    the same call goes on from there. A process that dies (out of memory, say) takes its run with
-    it, not the others: another one is started in its place.
+    After ``seconds`` no further task is begun, and those in progress get SIGTERM, which ends them
+    unless they handle it. A process that dies (out of memory, say) takes its task with it, not the
+    others: another one is started in its place.
 
     Args:
-        jobs: runs with their places, in the order in which they are begun; none may combine
-            others.
-        make_workplace: called once in each process; a function of a module, to be sent there.
+        tasks: names and what a process is handed, in the order in which they are begun.
+        prepare: called once in each process; a function of a module, to be sent there.
         workers: processes at a time, from 1.
         seconds: when to stop, from now.
     """
-    crew, waiting, stop_at = _Crew(make_workplace), list(reversed(jobs)), time.monotonic() + seconds
+    crew, waiting, stop_at = _Crew(prepare), list(reversed(tasks)), time.monotonic() + seconds
     told = False
     try:
         for _ in range(min(workers, len(waiting))):
@@ -188,3 +194,36 @@ def execute_all(
                     crew.dismiss(channel)
     finally:
         crew.kill()
+
+
+def _executor(make_workplace: Callable[[], Workplace]) -> Callable[[Job], None]:
+    workplace = make_workplace()
+
+    def perform(job: Job) -> None:
+        run, place = job
+        if not attempt(run, place, workplace):
+            raise RuntimeError(read_json(place.output / "failure.json")["reason"])
+
+    return perform
+
+
+def execute_all(
+    jobs: Sequence[Job],
+    make_workplace: Callable[[], Workplace],
+    workers: int,
+    seconds: float = math.inf,
+) -> Iterator[Outcome]:
+    """Make runs in ``workers`` processes and yield what became of each as it ends.
+
+    After ``seconds`` no further run is begun, and those in progress save their state and stop:
+    the same call goes on from there (see ``perform_all``).
+
+    Args:
+        jobs: runs with their places, in the order in which they are begun; none may combine
+            others.
+        make_workplace: called once in each process; a function of a module, to be sent there.
+        workers: processes at a time, from 1.
+        seconds: when to stop, from now.
+    """
+    tasks = [(run.name, (run, place)) for run, place in jobs]
+    return perform_all(tasks, partial(_executor, make_workplace), workers, seconds)
