@@ -103,6 +103,7 @@ class BatchEnsemble(Method):
 
     # 2: factors in the activations' type under bfloat16 and float16.
     version: ClassVar = 2
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 250,

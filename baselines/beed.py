@@ -51,6 +51,7 @@ class Beed(Method):
     """
 
     combine: ClassVar = "logits"
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 200,

@@ -3,24 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nfe.engine.backbones import Architecture
 from nfe.engine.errors import InputError
 from nfe.engine.method import Context, Method
-
-
-class Independent(nn.Module):
-    """Networks side by side: logits (batch, members, classes)."""
-
-    def __init__(self, networks: list[nn.Module]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of every network, (batch, members, classes)."""
-        return torch.stack([network(x) for network in self.networks], dim=1)
+from nfe.engine.side_by_side import SideBySide
 
 
 @dataclass(frozen=True)
@@ -52,4 +40,4 @@ class DeepEnsemble(Method):
 
     def network(self, context: Context) -> nn.Module:
         """Return the members side by side, untrained: what inference costs is measured on it."""
-        return Independent([context.backbone() for _ in range(self.members)])
+        return SideBySide([context.backbone() for _ in range(self.members)])

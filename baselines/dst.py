@@ -27,6 +27,7 @@ class Dst(Method):
         interval: time between updates: below 1 a share of a network's training, else steps.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 250,

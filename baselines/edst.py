@@ -30,6 +30,7 @@ class Edst(Method):
         interval: time between updates: below 1 a share of the run, else steps.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 128, "epochs": 450, "nesterov": False}
     published_settings: ClassVar = {"interval": 1000}
 

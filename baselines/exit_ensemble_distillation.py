@@ -32,7 +32,7 @@ def branch(widths: Sequence[int], strides: Sequence[int]) -> nn.Sequential:
 
 def classification(logits: Tensor, targets: Tensor) -> Tensor:
     """Return Σ_k CE(z_k, y), batch mean."""
-    return torch.stack([F.cross_entropy(z, targets) for z in logits.unbind(1)]).sum()
+    return torch.stack([F.cross_entropy(exact(z), targets) for z in logits.unbind(1)]).sum()
 
 
 def mse_to_mean(exits: Tensor) -> Tensor:
@@ -68,6 +68,8 @@ class ExitEnsembleDistillation(Method):
     """
 
     combine: ClassVar = "logits"
+    lifts: ClassVar = True
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 200,

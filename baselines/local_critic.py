@@ -114,6 +114,7 @@ class LocalCritic(Method):
         critic_lr: the critics' own, constant learning rate (Adam).
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 205,

@@ -87,6 +87,7 @@ class McDropout(Method):
         rate: probability of dropping a feature.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 200,

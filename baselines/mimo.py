@@ -45,6 +45,7 @@ class Mimo(Method):
         input_repetition: share of the rows in which all members see the same image.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 250,

@@ -132,6 +132,7 @@ class MixMo(Method):
     """
 
     combine: ClassVar = "logits"
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 16,
         "epochs": 300,

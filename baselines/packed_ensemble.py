@@ -1,5 +1,6 @@
 """Packed-Ensembles (Laurent et al., ICLR 2023): narrow members side by side as groups."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -20,7 +21,8 @@ LEAST_CHANNELS = 64
 class Packed(Structure):
     """Every width α times the plain one, every convolution of the stages in groups.
 
-    Widths are rounded up to the next multiple of the group count.
+    Widths are rounded up to the next multiple of the group count. The first convolution of a
+    ResNet's block has γ = 1, as in the authors' networks; their WRN has γ throughout.
 
     Attributes:
         members: M.
@@ -44,6 +46,22 @@ class Packed(Structure):
         divisors = [d for d in range(self.gamma, 0, -1) if self.gamma % d == 0]
         counts = [self.members * gamma * plain for gamma in divisors]
         return next((n for n in counts if inputs // n >= LEAST_CHANNELS), counts[-1])
+
+    def conv(
+        self,
+        stage: int,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        shortcut: bool = False,
+        first: bool = False,
+    ) -> nn.Conv2d:
+        """Return a convolution (see ``Structure.conv``)."""
+        chosen = dataclasses.replace(self, gamma=1) if first else self
+        # Not chosen.conv, which would come here again.
+        return Structure.conv(chosen, stage, inputs, outputs, kernel, stride, groups, shortcut)
 
 
 class PackedLinear(nn.Module):
@@ -86,6 +104,7 @@ class PackedEnsemble(Method):
         gamma: groups within a member γ.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {
         "batch_size": 128,
         "epochs": 200,
@@ -94,6 +113,7 @@ class PackedEnsemble(Method):
         "decay": 0.2,
     }
     published_settings: ClassVar = {"members": 4}
+    version: ClassVar = 2  # γ = 1 in the first convolution of a ResNet's block
 
     members: int = 3
     alpha: float = 2.0

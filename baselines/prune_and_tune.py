@@ -102,6 +102,7 @@ class PruneAndTune(Method):
         parent: share of the run that trains the parent; the children share the rest evenly.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 128, "epochs": 200}
     published_settings: ClassVar = {"members": 6}
 

@@ -68,6 +68,8 @@ class Sembg(Method):
     """
 
     combine: ClassVar = "logits"
+    lifts: ClassVar = True
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 128, "epochs": 200}
 
     groups: tuple[int, ...] = (1, 2, 3)

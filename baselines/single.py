@@ -12,6 +12,7 @@ from nfe.engine.method import Context, Members, Method
 class Single(Method):
     """One backbone, cross-entropy."""
 
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 128, "epochs": 200}
 
     def network(self, context: Context) -> nn.Module:

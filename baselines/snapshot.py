@@ -25,6 +25,7 @@ class Snapshot(Method):
         members: number of cycles and snapshots M.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 64, "epochs": 200, "lr": 0.2, "weight_decay": 1e-4}
     published_settings: ClassVar = {"members": 5}
 

@@ -20,6 +20,7 @@ class TreeNet(Method):
         shared: number of shared stages; 0 shares the stem alone.
     """
 
+    capturable: ClassVar = True
     published: ClassVar = {"batch_size": 128, "epochs": 200}
 
     members: int = 3

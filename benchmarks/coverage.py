@@ -62,7 +62,7 @@ def main(path: Path) -> None:
         for n in (2, 3, 5, 10)
     ]
     write_csv(path, list(rows[0]), rows)
-    print(path.read_text())
+    print(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

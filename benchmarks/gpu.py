@@ -1,162 +1,302 @@
-"""Every speed target on one NVIDIA GPU, measured: python benchmarks/gpu.py
+"""The suite's speed on one NVIDIA GPU: python benchmarks/gpu.py [--only QUESTION …] [--seconds S]
 
-Needs an otherwise idle GPU; about half an hour. Writes benchmarks/gpu_<device>.csv, one row a
-question: engine against the common recipe (ResNet18 and WRN-28-10 at 32×32, single and N = 3,
-with and without deterministic algorithms), the GPU's busy share of an epoch, peak memory of
-N = 3 against the single network's, and the throughput of several WRN-16-2 runs at once (in
-processes that share the GPU) against one.
+Needs an otherwise idle GPU. Questions, the most telling first:
+
+  step      training steps of the methods beside the single network, in turns in one process:
+            images per second, ratio of the seconds, peak memory; captured as a CUDA graph and eager
+  several   runs at once in processes that share the GPU, against one
+  common    the engine against training as most public repositories do it
+  latency   one image and 128: what a user would deploy, in turns
+
+Each row is written to benchmarks/gpu_<device>.csv as it comes, so that what a time limit or a
+failure cuts off costs no more than that. A failure is a row, too.
 """
 
+import argparse
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from common_recipe import CommonRecipe
 
 from nfe.engine.environment import device_name, environment
 from nfe.engine.files import write_csv, write_json
 from nfe.engine.run import Run, specify
-from nfe.engine.throughput import Meter, images_per_second
 
 FOLDER = Path(__file__).parent
-DEVICE = torch.device("cuda")
-BATCH, PIXELS, ROUNDS, SECONDS = 128, 32, 5, 10.0
-TARGETS = {"resnet18": 5.0, "wrn-28-10": 3.0}
-PRECISIONS = ("float32", "bfloat16", "bfloat16-fast")
-SEVERAL, SMALL = 4, "wrn-16-2"
-COLUMNS = ("question", "architecture", "exits", "precision", "value", "unit", "target")
+COLUMNS = ("question", "architecture", "setting", "precision", "measure", "value", "unit", "spread")
+Row = dict[str, Any]
+
+BATCH, PIXELS = 128, 32
+ROUNDS, ROUND_SECONDS = 5, 0.4
+ARCHITECTURES = ("wrn-10-2", "resnet18", "wrn-28-10")
+SMALL = "wrn-16-2"
+AT_ONCE = (1, 4, 8, 12)
+# A setting: its name, method and settings.
+Setting = tuple[str, str, dict[str, Any]]
+SINGLE: Setting = ("single", "single", {})
+SETTINGS: tuple[Setting, ...] = (
+    SINGLE,
+    ("nfe N = 3", "nfe", {"exits": 3}),
+    ("nfe N = 3, alternating", "nfe", {"exits": 3, "granularity": "alternating"}),
+    ("nfe N = 2", "nfe", {"exits": 2}),
+    ("nfe N = 2, alternating", "nfe", {"exits": 2, "granularity": "alternating"}),
+    ("narrow_ensemble M = 3", "narrow_ensemble", {"members": 3}),
+    ("sembg", "sembg", {}),
+    ("mimo", "mimo", {}),
+    ("batch_ensemble", "batch_ensemble", {}),
+    ("exit_ensemble_distillation", "exit_ensemble_distillation", {}),
+)
 
 
-def run_of(architecture: str, exits: int, precision: str) -> Run:
-    """Return the run that is measured."""
+def run_of(architecture: str, method: str, settings: dict[str, Any], precision: str) -> Run:
+    """Return a run that is only measured."""
     return specify(
-        dataset="digits",
+        dataset="cifar100",
         architecture_name=architecture,
-        method="single" if exits == 1 else "nfe",
-        settings={} if exits == 1 else {"exits": exits},
+        method=method,
+        settings=settings,
         epochs=1,
         precision=precision,
     )
 
 
-def common(architecture: str, exits: int) -> dict[str, float]:
-    """Measure the common recipe as PyTorch comes: a loader worker for each core, TF32 in cuDNN."""
-    images = torch.randint(0, 256, (50_000, 3, PIXELS, PIXELS), dtype=torch.uint8)
-    workers = min(16, os.cpu_count() or 1)
-    recipe = CommonRecipe(architecture, exits, images, BATCH, DEVICE, workers)
-    for _ in range(4 * workers):
-        recipe.step()
-    rates = [images_per_second(recipe.step, BATCH, DEVICE, SECONDS) for _ in range(ROUNDS)]
-    return {"images_per_second": statistics.median(rates)}
+def _spread(values: list[float]) -> str:
+    return f"{min(values):.4g}-{max(values):.4g}"
 
 
-def engine(architecture: str, exits: int, precision: str) -> dict[str, float]:
-    """Measure the engine: rate, peak memory, and the share of time in which the GPU computes."""
-    meter = Meter(run_of(architecture, exits, precision), BATCH, PIXELS, warm_up=50)
-    torch.cuda.reset_peak_memory_stats()
-    rates = [meter.rate(SECONDS) for _ in range(ROUNDS)]
-    memory = torch.cuda.max_memory_allocated()
+def _row(question: str, architecture: str, setting: str, precision: str, **more: Any) -> Row:
     return {
-        "images_per_second": statistics.median(rates),
-        "peak_memory_bytes": memory,
-        "busy": busy_share(meter, statistics.median(rates)),
+        "question": question,
+        "architecture": architecture,
+        "setting": setting,
+        "precision": precision,
+        **more,
     }
 
 
-def busy_share(meter: Meter, rate: float, steps: int = 100) -> float:
-    """Return the GPU's seconds of kernels per step over the unprofiled seconds of a step."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiled:
-        for _ in range(steps):
-            meter.step()
-        torch.cuda.synchronize()
-    kernels = sum(event.self_device_time_total for event in profiled.key_averages()) / 1e6
-    return kernels / steps / (BATCH / rate)
+def step(architecture: str, precision: str) -> Iterator[Row]:
+    """Yield rates, ratios and memory of training steps, all settings in turns."""
+    from nfe.engine.throughput import Meter
 
-
-def apart(kind: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start one measurement in a process of its own, so that memory and caches are its own."""
-    return subprocess.Popen(
-        [sys.executable, __file__, kind, *arguments], stdout=subprocess.PIPE, text=True
-    )
-
-
-def result(process: subprocess.Popen[str]) -> dict[str, float]:
-    """Wait for a measurement and return what it found."""
-    said, _ = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"{process.args}: failed")
-    found: dict[str, float] = json.loads(said.splitlines()[-1])
-    return found
-
-
-def compare(architecture: str, target: float) -> list[dict[str, Any]]:
-    """Return the rows of one architecture."""
-    rows: list[dict[str, Any]] = []
-    memory: dict[tuple[int, str], float] = {}
-    for exits in (1, 3):
-        base = result(apart("common", architecture, str(exits)))["images_per_second"]
-        place = {"architecture": architecture, "exits": exits}
-        rows.append({"question": "common recipe", **place, "value": base, "unit": "images/s"})
-        for precision in PRECISIONS:
-            found = result(apart("engine", architecture, str(exits), precision))
-            memory[exits, precision] = found["peak_memory_bytes"]
-            rate = found["images_per_second"]
-            at = {**place, "precision": precision}
-            rows += [
-                {"question": "engine", **at, "value": rate, "unit": "images/s"},
-                {"question": "speed-up", **at, "value": rate / base, "target": f">= {target}"},
-                {"question": "busy share", **at, "value": found["busy"], "target": ">= 0.9"},
-            ]
-    for precision in PRECISIONS:
-        ratio = memory[3, precision] / memory[1, precision]
-        at = {"architecture": architecture, "exits": 3, "precision": precision}
-        rows.append(
-            {"question": "peak memory, N = 3 to single", **at, "value": ratio, "target": "<= 1.7"}
+    meters: dict[tuple[str, bool], Any] = {}
+    for name, method, settings in SETTINGS:
+        for capture in (True, False) if method in ("single", "nfe") else (True,):
+            label = name if capture else f"{name}, eager"
+            try:
+                torch.cuda.empty_cache()
+                held = torch.cuda.memory_allocated()
+                torch.cuda.reset_peak_memory_stats()
+                run = run_of(architecture, method, settings, precision)
+                meters[name, capture] = Meter(run, BATCH, PIXELS, warm_up=8, capture=capture)
+                peak = (torch.cuda.max_memory_allocated() - held) / 2**20
+            except Exception as error:
+                yield _failed("step", architecture, label, precision, error)
+                continue
+            yield _row(
+                "step", architecture, label, precision, measure="peak memory", value=peak, unit="MB"
+            )
+    seconds: dict[tuple[str, bool], list[float]] = {key: [] for key in meters}
+    for _ in range(ROUNDS):
+        for key, meter in meters.items():
+            seconds[key].append(BATCH / meter.rate(ROUND_SECONDS))
+    base = seconds["single", True]
+    for (name, capture), times in seconds.items():
+        label = name if capture else f"{name}, eager"
+        ratios = [a / b for a, b in zip(times, base, strict=True)]
+        at = ("step", architecture, label, precision)
+        milliseconds = [1000 * t for t in times]
+        yield _row(
+            *at,
+            measure="seconds a step",
+            value=statistics.median(milliseconds),
+            unit="ms",
+            spread=_spread(milliseconds),
         )
-    return rows
+        yield _row(
+            *at,
+            measure="to single",
+            value=statistics.median(ratios),
+            unit="×",
+            spread=_spread(ratios),
+        )
 
 
-def several() -> list[dict[str, Any]]:
-    """Return the rows on several runs at once."""
-    rows: list[dict[str, Any]] = []
-    for precision in PRECISIONS:
-        arguments = ("engine", SMALL, "1", precision)
-        one = result(apart(*arguments))["images_per_second"]
-        started = [apart(*arguments) for _ in range(SEVERAL)]
-        together = sum(result(process)["images_per_second"] for process in started)
-        at = {"architecture": SMALL, "exits": 1, "precision": precision}
-        rows += [
-            {"question": "one run", **at, "value": one, "unit": "images/s"},
-            {"question": f"{SEVERAL} runs at once", **at, "value": together, "unit": "images/s"},
-            {"question": "gain", **at, "value": together / one, "target": ">= 2"},
-        ]
-    return rows
+def one(precision: str, seconds: str) -> Iterator[Row]:
+    """Yield the rate of one small run; several of these processes share the GPU."""
+    from nfe.engine.throughput import Meter
+
+    meter = Meter(run_of(SMALL, "single", {}, precision), BATCH, PIXELS, warm_up=20)
+    # All processes begin together, or the first would be measured alone.
+    sys.stdin.readline()
+    yield {"rate": meter.rate(float(seconds))}
+
+
+def several(precision: str) -> Iterator[Row]:
+    """Yield the joint rate of runs at once, with MPS where there is one."""
+    from nfe.engine.pool import shared_gpu
+
+    rates: dict[int, float] = {}
+    with shared_gpu() as daemon:
+        for count in AT_ONCE:
+            children = [_child("one", precision, "3", stdin=subprocess.PIPE) for _ in range(count)]
+            time.sleep(12 + count / 2)
+            for child in children:
+                if child.stdin is not None:
+                    child.stdin.write("go\n")
+                    child.stdin.flush()
+            said = [json.loads(child.communicate()[0].splitlines()[-1]) for child in children]
+            rates[count] = sum(found["rate"] for found in said)
+            label = f"{count} at once, {'MPS' if daemon else 'no MPS'}"
+            at = ("several", SMALL, label, precision)
+            yield _row(*at, measure="rate", value=rates[count], unit="images/s")
+            yield _row(*at, measure="gain", value=rates[count] / rates[1], unit="×")
+
+
+def common(architecture: str, precision: str) -> Iterator[Row]:
+    """Yield the common recipe's rate (float32, TF32 in cuDNN, loader processes) and the gain."""
+    from common_recipe import CommonRecipe
+
+    from nfe.engine.throughput import Meter, images_per_second
+
+    device = torch.device("cuda")
+    images = torch.randint(0, 256, (20_000, 3, PIXELS, PIXELS), dtype=torch.uint8)
+    workers = min(16, os.cpu_count() or 1)
+    for exits, method in ((1, "single"), (3, "nfe")):
+        recipe = CommonRecipe(architecture, exits, images, BATCH, device, workers)
+        for _ in range(2 * workers):
+            recipe.step()
+        rate = images_per_second(recipe.step, BATCH, device, 5.0)
+        settings = {} if exits == 1 else {"exits": exits}
+        ours = Meter(run_of(architecture, method, settings, precision), BATCH, PIXELS, warm_up=20)
+        own = ours.rate(3.0)
+        label = "single" if exits == 1 else "nfe N = 3"
+        at = ("common", architecture, label, precision)
+        yield _row(*at, measure="common recipe", value=rate, unit="images/s")
+        yield _row(*at, measure="engine", value=own, unit="images/s")
+        yield _row(*at, measure="engine to common recipe", value=own / rate, unit="×")
+
+
+def latency(architecture: str, precision: str) -> Iterator[Row]:
+    """Yield what one forward pass of the deployed network takes."""
+    from nfe.engine import cost
+    from nfe.engine.latency import deployed_network
+    from nfe.engine.throughput import noise
+
+    device = torch.device("cuda")
+    images = torch.rand(1, 3, PIXELS, PIXELS, device=device)
+    networks: dict[str, torch.nn.Module] = {}
+    for name, method, settings in SETTINGS:
+        run = run_of(architecture, method, settings, precision)
+        try:
+            networks[name] = deployed_network(run, noise(run, BATCH, PIXELS), device)
+        except Exception as error:
+            yield _failed("latency", architecture, name, precision, error)
+    for batch in (1, 128):
+        times: dict[str, list[float]] = {name: [] for name in networks}
+        for _ in range(ROUNDS):
+            for name, network in networks.items():
+                times[name].append(cost.latency(network, images, batch, 0.05)["median"])
+        for name, found in times.items():
+            yield _row(
+                "latency",
+                architecture,
+                name,
+                precision,
+                measure=f"latency, batch {batch}",
+                value=statistics.median(found),
+                unit="ms",
+                spread=_spread(found),
+            )
+
+
+QUESTIONS: dict[str, Callable[..., Iterator[Row]]] = {
+    "step": step,
+    "one": one,
+    "several": several,
+    "common": common,
+    "latency": latency,
+}
+# What is asked, in order, with arguments.
+PLAN: tuple[tuple[str, ...], ...] = (
+    ("step", "wrn-10-2", "bfloat16"),
+    ("step", "resnet18", "bfloat16"),
+    ("several", "bfloat16"),
+    ("latency", "resnet18", "bfloat16"),
+    ("latency", "wrn-10-2", "bfloat16"),
+    ("step", "wrn-28-10", "bfloat16"),
+    ("common", "resnet18", "bfloat16"),
+    ("common", "wrn-28-10", "bfloat16"),
+    ("step", "resnet18", "float32"),
+)
+
+
+def _failed(question: str, architecture: str, setting: str, precision: str, error: object) -> Row:
+    text = f"failed: {type(error).__name__}: {error}" if isinstance(error, Exception) else error
+    return _row(question, architecture, setting, precision, measure=str(text)[:300])
+
+
+def _child(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """Start one question in a process of its own, so that memory and failures are its own."""
+    command = [sys.executable, __file__, "--ask", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+
+
+def _asked(question: tuple[str, ...], seconds: float) -> Iterator[Row]:
+    """Yield a question's rows as they come, for at most ``seconds``."""
+    child = _child(*question, start_new_session=True)
+    # With the processes that it has started.
+    watch = threading.Timer(seconds, os.killpg, (child.pid, signal.SIGKILL))
+    watch.start()
+    assert child.stdout is not None
+    for line in child.stdout:
+        yield json.loads(line)
+    status = child.wait()
+    watch.cancel()
+    if status:
+        architecture = question[1] if len(question) > 2 else ""
+        why = f"failed: status {status} (out of time, or see above)"
+        yield _failed(question[0], architecture, "", question[-1], why)
 
 
 def main() -> None:
-    """Measure everything and write the table."""
+    """Ask the questions and write the rows as they come."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=["step", "several", "common", "latency"])
+    parser.add_argument("--seconds", type=float, default=3600.0, help="stop by then")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder of the table")
+    parser.add_argument("--ask", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.ask:
+        question, *rest = arguments.ask
+        for row in QUESTIONS[question](*rest):
+            print(json.dumps(row), flush=True)
+        return
     if not torch.cuda.is_available():
-        raise SystemExit("no NVIDIA GPU here")
-    rows = [row for name, target in TARGETS.items() for row in compare(name, target)]
-    rows += several()
-    name = re.sub(r"[^A-Za-z0-9]+", "-", device_name(DEVICE)).strip("-").lower()
-    target = FOLDER / f"gpu_{name}.csv"
-    write_csv(target, COLUMNS, rows)
-    write_json(target.with_suffix(".json"), {"environment": environment(DEVICE)})
-    print(target.read_text(), end="")
+        raise SystemExit("gpu.py: no NVIDIA GPU that PyTorch can use: allowed: a machine with one")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", device_name(torch.device("cuda"))).strip("-").lower()
+    target = arguments.output / f"gpu_{name}.csv"
+    write_json(target.with_suffix(".json"), {"environment": environment(torch.device("cuda"))})
+    rows: list[Row] = []
+    stop_at = time.monotonic() + arguments.seconds
+    for question in PLAN:
+        left = stop_at - time.monotonic()
+        if left < 5 or (arguments.only and question[0] not in arguments.only):
+            continue
+        for row in _asked(question, left):
+            rows.append(row)
+            write_csv(target, COLUMNS, rows)
+            print(",".join(str(row.get(column, "")) for column in COLUMNS), flush=True)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        main()
-    else:
-        kind, architecture, exits, *rest = sys.argv[1:]
-        print(
-            json.dumps({"common": common, "engine": engine}[kind](architecture, int(exits), *rest))
-        )
+    main()

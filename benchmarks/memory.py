@@ -94,7 +94,7 @@ def score(pruning: str) -> None:
     example = (torch.randn(count, 3, 32, 32), torch.arange(count) % 100)
     pruners.masks(backbone(SCORED), pruning, 0.9, example, scope="layer")
     # Not getrusage: its peak survives exec, so a child starts with that of its parent.
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     print(1024 * next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line))
 
 
@@ -105,7 +105,7 @@ def main() -> None:
         peak = {"question": "peak of scoring", "architecture": SCORED, "what": pruning}
         rows.append({**peak, "bytes": peak_of_scoring(pruning)})
     write_csv(OUTPUT, COLUMNS, rows)
-    print(OUTPUT.read_text(), end="")
+    print(OUTPUT.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

@@ -86,8 +86,10 @@ def whole(cluster: Cluster, workers: int) -> dict[str, Any]:
     """Return the efficiency of snakemake with the profile, and its own CPU time per job."""
     jobs = JOBS_PER_WORKER * workers
     with tempfile.TemporaryDirectory(prefix="nfe-scale-") as folder:
-        Path(folder, "Snakefile").write_text(SNAKEFILE.format(jobs=jobs, seconds=WHOLE_SECONDS))
-        Path(folder, "empty.yaml").write_text("{}\n")
+        Path(folder, "Snakefile").write_text(
+            SNAKEFILE.format(jobs=jobs, seconds=WHOLE_SECONDS), encoding="utf-8"
+        )
+        Path(folder, "empty.yaml").write_text("{}\n", encoding="utf-8")
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         subprocess.run(
             [sys.executable, "-m", "snakemake", "--profile", str(HERE.parent / "slurm"),
@@ -111,7 +113,7 @@ def main() -> None:
             "scheduler": [alone(cluster, workers) for workers in ALONE_WORKERS],
             "snakemake": [whole(cluster, workers) for workers in WHOLE_WORKERS],
         }
-    (HERE / "slurm_scale.json").write_text(json.dumps(record, indent=2) + "\n")
+    (HERE / "slurm_scale.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=2))
 
 

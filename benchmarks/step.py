@@ -85,7 +85,8 @@ def compiled(exits: int) -> dict[str, Any]:
     """Return what torch.compile costs and brings in bfloat16."""
     meter = meter_of(exits, "bfloat16")
     eager, start = seconds(meter.step), time.process_time()
-    meter._trainer._forward = cast(nn.Module, torch.compile(meter._trainer.network))
+    inside = cast(nn.Module, torch.compile(meter._trainer.network))
+    meter._trainer._forward = meter._trainer._in_precision(inside)
     meter.step()
     compilation = time.process_time() - start
     return {

@@ -69,6 +69,8 @@ def train(arguments: argparse.Namespace) -> int:
         resolution=arguments.resolution,
         num_classes=arguments.num_classes,
         images_per_class=arguments.images_per_class,
+        class_seed=arguments.class_seed,
+        test_images=arguments.test_images,
         protocol=arguments.protocol,
         audit=arguments.audit,
     )
@@ -120,19 +122,14 @@ def _workplace(arguments: argparse.Namespace, suite: "Suite") -> "Workplace":
 
 def run(arguments: argparse.Namespace) -> int:
     """Make some runs of a suite, one after the other; a run that fails leaves the others be."""
-    from nfe.engine.execution import execute
+    from nfe.engine.execution import attempt
     from nfe.engine.suite import load_plan
 
     suite = load_plan(arguments.plan)
     workplace = _workplace(arguments, suite)
-    failures = 0
-    for chosen in [suite.run(name) for name in arguments.run]:
-        try:
-            execute(chosen, _place(arguments.root, suite, chosen), workplace)
-        except DivergenceError as error:
-            logging.error("%s", error)
-            failures += 1
-    return FAILED if failures else 0
+    runs = [suite.run(name) for name in arguments.run]
+    made = [attempt(chosen, _place(arguments.root, suite, chosen), workplace) for chosen in runs]
+    return 0 if all(made) else FAILED
 
 
 def latency(arguments: argparse.Namespace) -> int:
@@ -186,10 +183,19 @@ def diff(arguments: argparse.Namespace) -> int:
 
 
 def tune(arguments: argparse.Namespace) -> int:
-    """Choose each method's recipe from a finished tuning suite, on held-out images."""
-    from nfe.report.tuning import write
+    """Choose each method's recipe and settings from finished tuning suites, on held-out images."""
+    from nfe.engine.errors import InputError
+    from nfe.report import tuning
 
-    write(arguments.runs, arguments.output)
+    runs, config = arguments.runs, arguments.config
+    if arguments.output:
+        told = tuning.write(runs, arguments.output, config)
+    elif config is None:
+        raise InputError("tune --finalists: allowed: with --config, the tuning suite's file")
+    else:
+        told = tuning.write_finalists(runs, config, arguments.finalists)
+    for line in told:
+        print(line)
     return 0
 
 
@@ -279,6 +285,17 @@ def _common_run_options(
     parser.add_argument("--threads", default=threads, help="auto: every core")
 
 
+def _subset_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--num-classes", help="the first classes only")
+    parser.add_argument("--images-per-class", help="the first training images of each class only")
+    parser.add_argument("--class-seed", help="draw --num-classes classes, none of the first twenty")
+    parser.add_argument(
+        "--test-images",
+        default="official",
+        help="extended: also the training images that --images-per-class leaves out",
+    )
+
+
 def _suite_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, required=True, help="the expanded suite")
     parser.add_argument("--root", type=Path, default=Path(), help="folder of results/, artifacts/")
@@ -307,6 +324,14 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu", metavar="NAME", help="on this GPU alone")
     parser.add_argument("--root", type=Path, help="folder of results/ (default: the suite's)")
     parser.add_argument("--summary", action="store_true", help="do not list the runs")
+
+
+def _tune_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--runs", type=Path, required=True, help="runs.csv of a stage of tuning")
+    p.add_argument("--config", type=Path, help="the first stage's suite (none: a plain grid)")
+    wanted = p.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--output", type=Path, help="write each method's choice to this YAML file")
+    wanted.add_argument("--finalists", type=Path, help="write what is to be confirmed, instead")
 
 
 def _parser_before_commands() -> argparse.ArgumentParser:
@@ -340,8 +365,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--artifacts", type=Path, help="weights and predictions (default: OUTPUT)")
     p.add_argument("--data-root", type=Path)
     p.add_argument("--resolution", type=int)
-    p.add_argument("--num-classes", help="the first classes only")
-    p.add_argument("--images-per-class", help="the first training images of each class only")
+    _subset_options(p)
     p.add_argument("--protocol", default="equal")
     p.add_argument("--audit", action="store_true", help="evaluate the test split every epoch")
     p.add_argument("--checkpoint-seconds", type=float, default=300.0)
@@ -370,10 +394,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("released", type=Path)
     p.add_argument("made", type=Path)
 
-    p = command("tune", tune)
-    p.add_argument("--runs", type=Path, required=True, help="runs.csv of the tuning suite")
-    p.add_argument("--output", type=Path, required=True, help="the YAML file to write")
-
+    _tune_options(command("tune", tune))
     _plan_options(command("plan", plan))
     _config_option(command("doctor", doctor))
 

@@ -36,7 +36,7 @@ def fission_loss(
     """
     batch, exits, classes = logits.shape
     targets = labels[:, None].expand(batch, exits).reshape(-1)
-    loss = F.cross_entropy(logits.reshape(-1, classes), targets) * exits
+    loss = F.cross_entropy(exact(logits).reshape(-1, classes), targets) * exits
     if weight == 0:
         return loss
     return loss + weight * ensemble_distillation(logits, temperature)

@@ -85,7 +85,9 @@ def _disk(runs: list[Run], root: Path) -> Finding:
 def _ask(*command: str) -> str | None:
     """Return what a command prints; None where it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=30
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from nfe.engine.errors import InputError
 from nfe.engine.files import write_bytes
-from nfe.network import FissionNetwork
+from nfe.exits import ExitNetwork
 
 # The largest message that protobuf writes, in bytes.
 _LARGEST = 2**31 - 1
 
 
 class _Ensemble(nn.Module):
-    def __init__(self, network: FissionNetwork) -> None:
+    def __init__(self, network: ExitNetwork) -> None:
         super().__init__()
         self.network = network
 
@@ -23,7 +23,7 @@ class _Ensemble(nn.Module):
         return self.network.ensemble(images)
 
 
-def export_onnx(network: FissionNetwork, path: Path, image: Tensor) -> None:
+def export_onnx(network: ExitNetwork, path: Path, image: Tensor) -> None:
     """Write the ensemble as one ONNX file: ``images`` (batch, …) → ``logits`` (batch, classes).
 
     In evaluation mode; the batch size stays free.

@@ -19,7 +19,7 @@ from nfe.engine.seeds import generator
 PRUNED = 0
 
 GROUPINGS = ("tensor", "stage")
-GRANULARITIES = ("weight", "kernel", "input_channel", "output_filter", "2:4")
+GRANULARITIES = ("weight", "kernel", "input_channel", "output_filter", "2:4", "alternating")
 
 
 def default_exit_stages(exits: int) -> tuple[int, ...]:
@@ -72,12 +72,17 @@ def check_grouping(grouping: str, granularity: str, ratio: Sequence[float]) -> N
     """Check how weights are to be divided.
 
     Raises:
-        InputError: an unknown name, or 2:4 with anything but two even paths per tensor.
+        InputError: an unknown name, 2:4 with anything but two even paths per tensor, or
+            alternating with anything but tensors.
     """
     if grouping not in GROUPINGS:
         raise unknown("grouping", grouping, GROUPINGS)
     if granularity not in GRANULARITIES:
         raise unknown("granularity", granularity, GRANULARITIES)
+    if granularity == "alternating" and grouping != "tensor":
+        raise InputError(
+            f"granularity is 'alternating' with grouping {grouping!r}: allowed: grouping 'tensor'"
+        )
     even = len(ratio) == 2 and abs(ratio[0] - ratio[1]) < 1e-6
     if granularity == "2:4" and not (even and grouping == "tensor"):
         raise InputError(

@@ -9,7 +9,7 @@ for a path.
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from nfe import grouping as groups
 from nfe import layers as kinds
 from nfe import pruning as pruners
+from nfe.compact_pruning import pruned_compact
+from nfe.compact_rules import Compact, check_compact, compact
 from nfe.engine.backbones import Backbone
 from nfe.example import check_example
+from nfe.exits import ExitNetwork
 from nfe.staging import staged
 
 Part = TypeVar("Part", bound=nn.Module)
@@ -104,21 +107,17 @@ def _stand_alone(part: Part) -> Part:
     return mine
 
 
-class FissionNetwork(nn.Module):
+class FissionNetwork(ExitNetwork):
     """A multi-exit network on grouped weights; build it with ``fission``.
+
+    See ``nfe.exits.ExitNetwork`` for what it shares with the compact form.
 
     Exits are computed one after the other, so random layers (dropout, stochastic depth) draw
     as a dense network of separate paths does that computes exit 1's path, then exit 2's, …,
     each trunk stage once, just before the first exit that needs it.
 
     Attributes:
-        exits: number of exits N.
-        exit_stages: after which stage each exit's path but the final one leaves the trunk.
-        ratio: the share of each exit.
         weights: every split weight, by the name of its layer (dots become slashes).
-        stem: the shared stem.
-        stages: for each stage, its paths by number.
-        heads: the heads, exit 1 first.
     """
 
     def __init__(
@@ -128,10 +127,7 @@ class FissionNetwork(nn.Module):
         exit_stages: Sequence[int],
         ratio: Sequence[float],
     ) -> None:
-        super().__init__()
-        self.exits = len(exit_stages) + 1
-        self.exit_stages = tuple(exit_stages)
-        self.ratio = tuple(ratio)
+        super().__init__(exit_stages, ratio)
         weights = {n: cast(nn.Parameter, network.get_submodule(n).weight) for n in assigned}
         self.weights = nn.ModuleDict(
             {n.replace(".", "/"): SplitWeight(weights[n], g) for n, g in assigned.items()}
@@ -151,22 +147,11 @@ class FissionNetwork(nn.Module):
             _copy_sharing(network.head, splits, path) for path in range(1, self.exits + 1)
         )
 
-    def leaves(self, path: int) -> int:
-        """Return after which stage a path leaves the trunk: the last one for the final exit's."""
-        return (*self.exit_stages, len(self.stages))[path - 1]
-
     def along(self, path: int, features: Tensor, start: int, stop: int) -> Tensor:
         """Take features through stages ``start`` + 1 to ``stop`` of one path."""
         for number in range(start, stop):
             features = cast(nn.ModuleDict, self.stages[number])[str(path)](features)
         return features
-
-    def branch(self, path: int, trunk: Tensor) -> Tensor:
-        """Map what the trunk has where ``path`` leaves it to the exit's logits."""
-        return cast(
-            Tensor,
-            self.heads[path - 1](self.along(path, trunk, self.leaves(path), len(self.stages))),
-        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (batch, channels, h, w) to logits (batch, exits, classes), exit 1 first."""
@@ -177,11 +162,7 @@ class FissionNetwork(nn.Module):
             logits.append(self.branch(path, trunk))
         return torch.stack(logits, dim=1)
 
-    def ensemble(self, x: Tensor) -> Tensor:
-        """Map images to the ensemble's logits (batch, classes): the mean over exits."""
-        return cast(Tensor, self(x)).mean(dim=1)
-
-    def materialized(self) -> "FissionNetwork":
+    def materialized(self) -> Self:
         """Return a copy in which every path has ordinary weights, zeros included, of its own.
 
         For tools that take the network apart, such as exporters: the same logits, but the
@@ -191,21 +172,12 @@ class FissionNetwork(nn.Module):
         dense.weights = nn.ModuleDict()
         return dense
 
-    def members(self) -> list[Backbone]:
-        """Return the N exits as ordinary stand-alone networks, exit 1 first.
-
-        Each holds copies of all it needs, foreign and pruned weights as zeros, and gives the
-        exit's logits (batch, classes).
-        """
-        return [self._member(path) for path in range(1, self.exits + 1)]
-
-    def _member(self, path: int) -> Backbone:
-        stages = [cast(nn.ModuleDict, paths) for paths in self.stages]
-        own = [
-            paths[str(self.exits if number < self.leaves(path) else path)]
-            for number, paths in enumerate(stages)
+    def member(self, path: int) -> Backbone:
+        """Return one exit as a stand-alone network, foreign and pruned weights as zeros."""
+        parts = [
+            _stand_alone(cast(nn.ModuleDict, paths)[str(self.in_stage(path, number))])
+            for number, paths in enumerate(self.stages)
         ]
-        parts = [_stand_alone(part) for part in own]
         return Backbone(_stand_alone(self.stem), parts, _stand_alone(self.heads[path - 1]))
 
 
@@ -224,7 +196,9 @@ def fission(
     stages: Sequence[str] | None = None,
     example: tuple[Tensor, Tensor] | None = None,
     seed: int = 0,
-) -> FissionNetwork:
+    unit: int = 16,
+    shared_norm: bool = True,
+) -> ExitNetwork:
     """Split a network into ``exits`` paths on disjoint groups of its weights.
 
     The model is left as it is; nothing is drawn anew, so a trained model keeps its weights.
@@ -247,16 +221,23 @@ def fission(
         granularity: what goes to a path as a whole: a ``"weight"``, ``"kernel"``,
             ``"input_channel"`` or ``"output_filter"``; or ``"2:4"`` (two even paths): of every
             4 consecutive input channels each path gets at most two; layers whose inputs per
-            group are no multiple of 4, depthwise ones among them, by ``"weight"``.
+            group are no multiple of 4, depthwise ones among them, by ``"weight"``; or
+            ``"alternating"``: contiguous channels, rows of one layer and columns of the next
+            (see ``nfe.compact_rules``), each path's executed as small dense layers.
         scope: where the sparsity is met: ``"global"`` or in each ``"layer"``.
         whole: kinds of layers (``nfe.layers.KINDS``) that are neither pruned nor divided:
             every path has a full copy of its own.
         stages: names of the modules that begin a stage (see ``nfe.staging.staged``).
         example: images (batch, channels, h, w) and labels (batch,), for pruning by data.
         seed: seed of the pruning and grouping streams.
+        unit: with ``alternating``: channels that go to a path as a whole (fewer where a layer
+            is too narrow, see ``nfe.channel_blocks.Division``).
+        shared_norm: with ``alternating``, in pre-activation networks: whether paths that leave
+            from one tensor share the norm and the convolution that read it.
 
     Returns:
-        The multi-exit network; logits are (batch, exits, classes).
+        The multi-exit network; logits are (batch, exits, classes). A ``CompactNetwork`` with
+        ``alternating``, else a ``FissionNetwork``.
 
     Raises:
         InputError: an argument is not allowed, the model cannot be split into stages, or the
@@ -270,10 +251,14 @@ def fission(
     groups.check_ratio(share, exits)
     plan = groups.Plan(share, grouping, granularity, seed)
     kinds.check_whole(whole)
+    check_compact(granularity, whole, unit)
     if example is not None:
         check_example(model, *example)
     pruned, hidden = kinds.pruned_layers(network, whole), kinds.head_layers(network, whole)
     masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
+    if granularity == "alternating":
+        how = Compact(leave, share, unit, shared_norm)
+        return pruned_compact(network, masks, how) if sparsity > 0 else compact(network, how)
     masks |= pruners.everything(hidden)
     return divided(network, masks, leave, plan)
 

@@ -159,6 +159,8 @@ def lines(suite: Suite, found: Sequence[Cost]) -> Iterator[str]:
         if cost.device.source and not cost.finished
     )
     yield f"longest chain: {found[0].longest}"
+    if suite.untuned:
+        yield f"not tuned, so with the default recipe: {', '.join(suite.untuned)}"
     epochs = sum(run.epochs * run.build_method().trainings() for run in runs)
     yield (
         f"{len(suite.runs)} runs: {len(runs)} train ({epochs} epochs, in {len(suite.chunks())} "

@@ -27,12 +27,21 @@ Masks = dict[str, Tensor]
 
 SCOPES = ("global", "layer")
 
-# Images in the memory of a pruner at a time; second derivatives need several times as much.
-_CHUNK = 128
-_CHUNK_SECOND_ORDER = 24
+# Raised where a pruner's arithmetic changes on purpose, part of the identity of the runs that it
+# prunes: 2 scores larger batches of mixed classes, GraSP with g and H over linear layers too. Every
+# other pruner is at 1.
+VERSIONS: dict[str, int] = {"snip": 2, "grasp": 2}
+
+# A batch is what one pass of a data-dependent pruner sees: norms use its statistics. The authors'
+# SNIP takes up to 512 images; here fewer where a pass would need more memory than this. Both
+# follow from shapes alone, so batches are the same on every device.
+_BATCH = 512
+_MEMORY = 20 * 10**9
+# Bytes in memory for each number that a layer gives, gradients included (measured).
+_BYTES = {"snip": 7, "grasp": 17}
 
 _SYNFLOW_ROUNDS = 100
-_GRASP_TEMPERATURE = 200
+_TEMPERATURES = {"snip": 1, "grasp": 200}
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ class Request:
         layers: names of the layers whose weights compete.
         sparsity: share of their weights to remove.
         scope: ``"global"`` or ``"layer"``: where the share is met.
-        example: images (batch, channels, h, w) and labels (batch,).
+        example: images (batch, channels, h, w) and labels (batch,), their classes mixed: many
+            images are scored in several batches, in this order.
         seed: seed of the random streams.
     """
 
@@ -81,11 +91,11 @@ def magnitude_scores(model: nn.Module, request: Request) -> Scores:
 def snip_scores(model: nn.Module, request: Request) -> Scores:
     """Score |g ⊙ w|, g the gradient of the cross-entropy (Lee et al., ICLR 2019, eq. 6).
 
-    Norms use the batch statistics of up to 128 example images at a time, as in training;
-    their running statistics are left alone.
+    Norms use the statistics of each batch, as in training; their running statistics are left alone.
+    A batch has up to 512 images, fewer where that takes too much memory (see ``memory_mb``).
     """
     scored, weights = _scoring_copy(model, request)
-    for loss in _losses(scored, request, _CHUNK, temperature=1):
+    for loss in _losses(scored, request, "snip"):
         loss.backward()
     return {n: (cast(Tensor, w.grad) * w.detach()).abs() for n, w in weights.items()}
 
@@ -93,20 +103,25 @@ def snip_scores(model: nn.Module, request: Request) -> Scores:
 def grasp_scores(model: nn.Module, request: Request) -> Scores:
     """Score w ⊙ Hg (Wang et al., ICLR 2020, eq. 8, with the sign that keeps the highest).
 
-    g and H are gradient and Hessian of the cross-entropy at logits / 200. H·g is the gradient
-    of gᵀ·stop(g). Norms use the batch statistics of up to 24 example images at a time.
+    g and H are gradient and Hessian of the cross-entropy at logits / 200, over the weights that
+    compete and all others (of linear layers, say), as in the authors' code. H·g is the gradient
+    of gᵀ·stop(g). Batches as for SNIP.
     """
     scored, weights = _scoring_copy(model, request)
-    for loss in _losses(scored, request, _CHUNK_SECOND_ORDER, _GRASP_TEMPERATURE):
-        loss.backward()
-    gradient = {n: cast(Tensor, w.grad) for n, w in weights.items()}
-    for weight in weights.values():
-        weight.grad = None
-    for loss in _losses(scored, request, _CHUNK_SECOND_ORDER, _GRASP_TEMPERATURE):
-        parts = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-        product = sum((p * g).sum() for p, g in zip(parts, gradient.values(), strict=True))
-        cast(Tensor, product).backward()
-    return {n: w.detach() * cast(Tensor, w.grad) for n, w in weights.items()}
+    every = [*weights.values(), *_other_weights(scored, weights.values())]
+    for weight in every:
+        weight.requires_grad_(True)
+    gradient = [torch.zeros_like(weight) for weight in every]
+    for loss in _losses(scored, request, "grasp"):
+        parts = torch.autograd.grad(loss, every, materialize_grads=True)
+        gradient = [total + part for total, part in zip(gradient, parts, strict=True)]
+    product = {n: torch.zeros_like(w) for n, w in weights.items()}
+    for loss in _losses(scored, request, "grasp"):
+        parts = torch.autograd.grad(loss, every, create_graph=True, materialize_grads=True)
+        along = torch.stack([(p * g).sum() for p, g in zip(parts, gradient, strict=True)]).sum()
+        rows = torch.autograd.grad(along, list(weights.values()), materialize_grads=True)
+        product = {n: product[n] + row for n, row in zip(weights, rows, strict=True)}
+    return {n: w.detach() * product[n] for n, w in weights.items()}
 
 
 def synflow_scores(model: nn.Module, request: Request) -> Scores:
@@ -178,12 +193,64 @@ def _scoring_copy(model: nn.Module, request: Request) -> tuple[nn.Module, dict[s
     return scored, weights
 
 
-def _losses(scored: nn.Module, request: Request, size: int, temperature: float) -> Iterator[Tensor]:
-    """Yield parts of the example's mean cross-entropy, from up to ``size`` images each."""
+def _other_weights(scored: nn.Module, competing: Iterable[Tensor]) -> list[Tensor]:
+    """Return the weights that do not compete, of linear layers for instance.
+
+    Matrices and kernels: the scales of norms and biases are none.
+    """
+    known = {id(weight) for weight in competing}
+    named = scored.named_parameters()
+    return [p for n, p in named if n.endswith("weight") and p.dim() > 1 and id(p) not in known]
+
+
+@torch.no_grad()
+def _outputs(scored: nn.Module, image: Tensor) -> int:
+    """Return how many numbers the innermost modules give for one image, (1, channels, h, w)."""
+    counts: list[int] = []
+
+    def count(_module: nn.Module, _inputs: object, output: object) -> None:
+        counts.append(output.numel() if isinstance(output, Tensor) else 0)
+
+    leaves = [module for module in scored.modules() if not list(module.children())]
+    hooks = [leaf.register_forward_hook(count) for leaf in leaves]
+    training = [module for module in scored.modules() if module.training]
+    try:
+        scored.eval()(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module in training:
+            module.training = True
+    return max(1, sum(counts))
+
+
+def _batches(network: nn.Module, image: Tensor, images: int, pruning: str) -> int:
+    """Return in how many batches, of nearly one size, a pruner scores ``images`` images."""
+    most = _MEMORY // (_BYTES[pruning] * _outputs(network, image))
+    return math.ceil(images / min(_BATCH, max(1, most)))
+
+
+def memory_mb(network: nn.Module, image: Tensor, images: int, pruning: str) -> int:
+    """Return the memory that scoring a network takes; 0 where it looks at no labelled images.
+
+    Args:
+        network: the network.
+        image: one image, (1, channels, h, w); its values do not matter.
+        images: how many images the example has.
+        pruning: a name from ``names()``.
+    """
+    if pruning not in _BYTES:
+        return 0
+    batch = math.ceil(images / _batches(network, image, images, pruning))
+    return math.ceil(1e-6 * _BYTES[pruning] * batch * _outputs(network, image))
+
+
+def _losses(scored: nn.Module, request: Request, pruning: str) -> Iterator[Tensor]:
+    """Yield parts of the example's mean cross-entropy, one for each batch."""
     images, labels = cast(Example, request.example)
-    parts = math.ceil(len(labels) / size)
-    for some, targets in zip(images.chunk(parts), labels.chunk(parts), strict=True):
-        logits = scored(some) / temperature
+    parts = _batches(scored, images[:1], len(labels), pruning)
+    for some, targets in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
+        logits = scored(some) / _TEMPERATURES[pruning]
         yield F.cross_entropy(logits, targets, reduction="sum") / len(labels)
 
 
@@ -293,7 +360,7 @@ def masks(
         model: the network whose very weights are scored.
         pruning: a name from ``names()``.
         sparsity: share of the prunable weights to remove, in [0, 1).
-        example: images and labels, for pruners that look at data.
+        example: images and labels, for pruners that look at data, their classes mixed.
         seed: seed of the random streams.
         scope: ``"global"`` meets the sparsity over all layers together, ``"layer"`` in each
             one. ERK has its own layer densities.

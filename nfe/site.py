@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
+from nfe.engine import strict_yaml
 from nfe.engine.errors import InputError, unknown
 
 FILE = Path("slurm", "site.yaml")
@@ -86,7 +85,7 @@ def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site
         InputError: a key is unknown or a value is of the wrong kind.
     """
     fields = {field.name: field for field in dataclasses.fields(Site)}
-    values = yaml.safe_load(file.read_text()) or {} if file.exists() else {}
+    values = strict_yaml.load(file) or {} if file.exists() else {}
     for key in values:
         if key not in fields:
             raise unknown(f"key in {file}:", key, fields)

@@ -15,6 +15,7 @@ RIVALS = [
     "beed",
     "sembg",
     "treenet",
+    "narrow_ensemble",
     "packed_ensemble",
     "mc_dropout",
     "snapshot",

@@ -93,6 +93,18 @@ def test_example_holds_the_asked_number_of_each_class(digits):
     assert torch.bincount(labels).tolist() == [4] * 10
 
 
+def test_an_example_mixes_its_classes_alike_every_time(digits):
+    """Pruners see parts of it, and norms must see many classes at once."""
+    first, again, other = (
+        example(digits.card, digits.train, 10, generator("cpu", seed, "example"))
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first[0], again[0])
+    assert not torch.equal(first[1], other[1])
+    for half in first[1].chunk(2):
+        assert len(half.unique()) == 10
+
+
 def test_streams_are_independent_and_stable():
     assert (
         len({derive(s, n, e) for s in range(3) for n in ("order", "step") for e in range(3)}) == 18

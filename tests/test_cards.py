@@ -1,11 +1,13 @@
 """Every data set has a card in the documentation, and it says what the code does."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 from nfe.engine import datasets
+from nfe.engine.datasets import prepare
 from nfe.engine.datasets.base import Card
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "datasets"
@@ -26,6 +28,16 @@ def test_the_documented_card_agrees(card: Card) -> None:
     for part in ("Source", "Terms", "Splits"):
         assert f"**{part}**" in text
     assert f"[{card.name}]({card.name}.md)" in (DOCS / "README.md").read_text()
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: f"{card.name}{card.resolution}")
+def test_a_card_in_git_is_what_the_code_writes(card: Card, tmp_path: Path) -> None:
+    kept = DOCS.parents[1] / "config" / "data" / f"{card.name}-{card.resolution}.json"
+    if not kept.exists():
+        pytest.skip("no released suite is on it")
+    (written,) = prepare.write_cards(card.name, tmp_path, card.resolution)
+    assert written.read_bytes() == kept.read_bytes()
+    assert dataclasses.replace(card, version=2).record()["version"] == 2
 
 
 def _flip(card: Card) -> str:

@@ -130,6 +130,22 @@ HOW: dict[str, tuple[str, str]] = {
     # docs/results-page.md
     "nfe-bench page results/quick": (RUN, ""),
     # docs/protocols.md
+    "snakemake --cores all --configfile config/tuning-tiny-imagenet.yaml": (
+        "snakemake -n --quiet --cores all --configfile config/tuning-tiny-imagenet.yaml",
+        "hours, and the data",
+    ),
+    "nfe-bench tune --config config/tuning-tiny-imagenet.yaml "
+    "--runs results/tuning-tiny-imagenet/runs.csv "
+    "--finalists config/tuned/tiny-imagenet-finalists.yaml": (PARSED, "needs the runs above"),
+    "snakemake --cores all --configfile config/confirm-tiny-imagenet.yaml": (
+        "tests/test_tuning_stages.py",
+        "needs the finalists above",
+    ),
+    "nfe-bench tune --config config/tuning-tiny-imagenet.yaml "
+    "--runs results/confirm-tiny-imagenet/runs.csv --output config/tuned/tiny-imagenet.yaml": (
+        PARSED,
+        "needs the runs above",
+    ),
     "snakemake --cores all --configfile config/tuning.yaml": (
         "snakemake -n --cores all --configfile config/tuning.yaml",
         "hours, where it has not been made",

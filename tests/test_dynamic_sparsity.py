@@ -148,7 +148,7 @@ def test_edst_rates_and_tickets_in_the_papers_epochs() -> None:
 def test_dst_rates_begin_again_with_each_network() -> None:
     chosen, recipe = method("dst"), Recipe(8)
     rates = [chosen.learning_rate(recipe, Moment(step, 300, 10)) for step in range(300)]
-    assert rates == [recipe.learning_rate(step // 10, 10) for step in range(100)] * 3
+    assert rates == [recipe.learning_rate(Moment(step, 100, 10)) for step in range(100)] * 3
 
 
 # --- whole runs -------------------------------------------------------------------------

@@ -73,3 +73,21 @@ def test_per_image_values_rebuild_the_metrics():
     assert stored["nll"].mean() == pytest.approx(scores["nll"], rel=1e-6)
     member = [100 * np.mean(stored["votes"][:, m] == labels) for m in range(3)]
     assert member == pytest.approx(scores["member_accuracy"])
+
+
+def test_a_curve_has_the_stored_logits_digits_where_float16_holds_them():
+    draws = np.random.default_rng(0)
+    logits = draws.normal(scale=5, size=(50, 3, 4)).astype(np.float32)
+    labels = draws.integers(4, size=50)
+    stored = torch.from_numpy(logits).half().numpy()
+    combined = evaluation.combined_log_probabilities(stored, "probabilities")
+    expected = evaluation.accuracy(combined, labels), evaluation.nll(combined, labels)
+    assert evaluation.curve(logits, labels, "probabilities") == expected
+    large = logits * np.float32(1e5)
+    exact = evaluation.combined_log_probabilities(large.astype(np.float64), "probabilities")
+    assert evaluation.curve(large, labels, "probabilities") == (
+        evaluation.accuracy(exact, labels),
+        evaluation.nll(exact, labels),
+    )
+    large[3, 1, 2] = np.inf
+    assert np.isnan(evaluation.curve(large, labels, "logits")).all()

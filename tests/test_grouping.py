@@ -22,7 +22,7 @@ from nfe.grouping import (
     units,
 )
 
-UNITS = [g for g in GRANULARITIES if g not in ("weight", "2:4")]
+UNITS = [g for g in GRANULARITIES if g not in ("weight", "2:4", "alternating")]
 
 
 def draws(seed):
@@ -161,6 +161,7 @@ def test_paths_alive_and_their_shares():
 @pytest.mark.parametrize(
     ("grouping", "granularity", "ratio"),
     [
+        ("stage", "alternating", (0.5, 0.5)),
         ("tensor", "2:4", (0.4, 0.6)),
         ("stage", "2:4", (0.5, 0.5)),
         ("tensor", "2:4", (1 / 3,) * 3),

@@ -71,10 +71,10 @@ def test_a_run_without_a_step_for_each_phase_is_refused() -> None:
         Trainer(run, datasets.load(run.card)).train()
 
 
-def test_the_default_rate_is_the_recipes_by_epoch() -> None:
-    recipe = Recipe(32, warmup=2)
-    rates = [method("single").learning_rate(recipe, Moment(s, 70, 7)) for s in range(70)]
-    assert rates == [recipe.learning_rate(epoch, 10) for epoch in range(10) for _ in range(7)]
+def test_the_default_rate_is_the_recipes() -> None:
+    recipe, moments = Recipe(32, warmup=2), [Moment(step, 70, 7) for step in range(70)]
+    rates = [method("single").learning_rate(recipe, moment) for moment in moments]
+    assert rates == [recipe.learning_rate(moment) for moment in moments]
 
 
 # --- continuing -------------------------------------------------------------------------

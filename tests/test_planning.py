@@ -47,6 +47,18 @@ def finish(results, runs, seconds, device):
         write_json(folder / "metrics.json", {})
 
 
+def test_a_job_s_memory_has_room_for_scoring_by_data():
+    def memory(**entry):
+        groups = {"headline": [{"method": "nfe", "exits": 2, **entry}]}
+        return estimate.memory_mb([p.run for p in expand({**CONFIG, "groups": groups}).runs])
+
+    plain = memory()
+    assert memory(sparsity=0.5, pruning="synflow") == plain
+    # Two batches of 500 images of ResNet18, at 7 and at 17 bytes for each number it computes.
+    assert memory(sparsity=0.5, pruning="snip") - plain == pytest.approx(5_200, rel=0.01)
+    assert memory(sparsity=0.5, pruning="grasp") - plain == pytest.approx(12_600, rel=0.01)
+
+
 def test_before_any_run_times_follow_from_peak_and_utilization(tmp_path):
     suite = expand(CONFIG)
     costs = {cost.device.name: cost for cost in planning.costs(suite, tmp_path, None, 1)}

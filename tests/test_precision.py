@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import ROOT
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nfe.cli import main
 from nfe.engine import precision
@@ -19,6 +20,7 @@ from nfe.engine.training import Trainer
 
 TRAINED = [name for name in method_names() if method_class(name).member_method is None]
 CPU = torch.device("cpu")
+COPIES = {torch.ops.aten.detach, torch.ops.aten._to_copy, torch.ops.aten.clone}
 
 
 def run(method: str, precision: str) -> Run:
@@ -53,7 +55,39 @@ class Watched(nn.Module):
         return own[name] if name in own else getattr(own["network"], name)
 
 
-@pytest.mark.parametrize("method", TRAINED)
+class NarrowSums(TorchDispatchMode):
+    """Notes operators beyond copies and views that work in 16 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        narrow = isinstance(output, Tensor) and output.dtype == torch.bfloat16
+        if narrow and not func.is_view and func._overloadpacket not in COPIES:
+            self.found.add(str(func))
+        return output
+
+
+@pytest.mark.parametrize("method", [name for name in TRAINED if method_class(name).lifts])
+def test_methods_that_lift_terms_themselves_compute_each_in_float32(method: str) -> None:
+    chosen = run(method, "bfloat16").build_method()
+    draws = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 3, 5, generator=draws).bfloat16().requires_grad_()
+    maps = [m.bfloat16() for m in torch.randn(3, 6, 4, 2, 2, generator=draws)]
+
+    class Network(nn.Module):
+        def forward(self, _: Tensor, features: bool = False) -> Any:
+            return (logits, maps) if features else logits
+
+    with NarrowSums() as narrow:
+        loss, _ = chosen.loss(Network(), maps[0], torch.arange(6) % 5)
+    assert loss.dtype == torch.float32
+    assert narrow.found == set()
+
+
+@pytest.mark.parametrize("method", [name for name in TRAINED if not method_class(name).lifts])
 def test_every_loss_gets_float32_from_a_bfloat16_network(method: str) -> None:
     chosen = run(method, "bfloat16")
     trainer = Trainer(chosen, Workplace(CPU).data(chosen))

@@ -82,7 +82,7 @@ def test_phases_in_the_papers_epochs() -> None:
         rate = chosen.learning_rate(recipe, Moment(step, 2000, 10))
         if step < 1400:
             assert (number, own) == (0, Moment(step, 1400, 10))
-            assert rate == recipe.learning_rate(step // 10, 140)
+            assert rate == recipe.learning_rate(Moment(step, 1400, 10))
         else:
             assert (number, own) == ((step - 1300) // 100, Moment(step % 100, 100, 10))
             assert rate == one_cycle(0.1, own)

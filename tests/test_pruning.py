@@ -13,15 +13,18 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from nfe import fission
+from nfe.engine.backbones import architecture
 from nfe.engine.errors import CollapseError, InputError
 from nfe.pruning import (
     NEED_DATA,
     PRUNERS,
     Request,
+    _batches,
     erk_counts,
     grasp_scores,
     keep_highest,
     masks,
+    memory_mb,
     prunable,
     prune,
     snip_scores,
@@ -106,10 +109,10 @@ def test_snip_of_a_linear_classifier_has_a_closed_form():
 
 
 def test_grasp_is_the_weight_times_the_hessian_gradient_product():
-    """Hg by central differences of the gradient along g."""
+    """Hg by central differences of the gradient along g, the linear layer's part included."""
     model, example = net(norm=False), data()
 
-    weights = [model.get_submodule(n).weight for n in LAYERS]
+    weights = [model.get_submodule(n).weight for n in (*LAYERS, "linear")]
 
     def gradient_of_model():
         loss = F.cross_entropy(model(example[0]) / 200, example[1])
@@ -135,15 +138,118 @@ def test_grasp_is_the_weight_times_the_hessian_gradient_product():
         )
 
 
+def in_batches(monkeypatch, size):
+    """Let pruners score at most ``size`` images at a time."""
+    monkeypatch.setattr("nfe.pruning._BATCH", size)
+
+
 def test_scores_do_not_depend_on_micro_batches_without_norms(monkeypatch):
     model, example = net(norm=False), data()
     whole = {p: PRUNERS[p](model, Request(LAYERS, 0.5, example=example)) for p in ("snip", "grasp")}
-    monkeypatch.setattr("nfe.pruning._CHUNK", 5)
-    monkeypatch.setattr("nfe.pruning._CHUNK_SECOND_ORDER", 5)
+    in_batches(monkeypatch, 5)
     for pruning, expected in whole.items():
         found = PRUNERS[pruning](model, Request(LAYERS, 0.5, example=example))
         for layer in LAYERS:
             torch.testing.assert_close(found[layer], expected[layer], rtol=1e-9, atol=1e-15)
+
+
+def weights_and_loss(model, temperature):
+    """Return the weights of convolutions and linear layers, and the loss as a function of them."""
+    layers = [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    start = [model.get_submodule(n).weight.detach() for n in layers]
+
+    def loss(weights, images, labels):
+        values = {f"{n}.weight": w for n, w in zip(layers, weights, strict=True)}
+        logits = torch.func.functional_call(model, values, (images,)) / temperature
+        return F.cross_entropy(logits, labels)
+
+    return layers, start, loss
+
+
+def reference_snip(model, batches):
+    layers, start, loss = weights_and_loss(model, 1.0)
+    gradients = [torch.func.grad(loss)(start, x, y) for x, y in batches]
+    total = [torch.stack(parts).mean(0) for parts in zip(*gradients, strict=True)]
+    found = zip(layers, start, total, strict=True)
+    return {n: (g * w).abs() for n, w, g in found if "linear" not in n and "head" not in n}
+
+
+def reference_grasp(model, batches):
+    """w ⊙ Hg by an explicit product: forward over reverse, g and H summed over the batches."""
+    layers, start, loss = weights_and_loss(model, 200.0)
+
+    def gradient(*weights):
+        each = [torch.func.grad(loss)(list(weights), x, y) for x, y in batches]
+        return tuple(torch.stack(parts).mean(0) for parts in zip(*each, strict=True))
+
+    along = gradient(*start)
+    _, product = torch.func.jvp(gradient, tuple(start), along)
+    found = zip(layers, start, product, strict=True)
+    return {n: w * hg for n, w, hg in found if "linear" not in n and "head" not in n}
+
+
+REFERENCES = {"snip": reference_snip, "grasp": reference_grasp}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("pruning", REFERENCES)
+def test_scores_and_masks_equal_an_independent_implementation(monkeypatch, pruning, parts):
+    """Gradients and products of another kind, on the same images in the same batches."""
+    torch.manual_seed(0)
+    model = slim("resnet18").double().train()
+    draws = torch.Generator().manual_seed(1)
+    images = torch.randn(20, 3, 16, 16, generator=draws, dtype=torch.float64)
+    example = images, torch.randint(CLASSES, (20,), generator=draws)
+    in_batches(monkeypatch, 20 // parts)
+    layers = tuple(prunable(model))
+    found = PRUNERS[pruning](model, Request(layers, 0.9, example=example))
+    batches = list(zip(example[0].chunk(parts), example[1].chunk(parts), strict=True))
+    # Batch norm as in training, its running statistics unused and not written.
+    plain = copy.deepcopy(model)
+    for norm in (m for m in plain.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+        norm.track_running_stats = False
+    expected = REFERENCES[pruning](plain, batches)
+    assert set(expected) == set(layers)
+    for name in layers:
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-12)
+    kept = torch.cat([m.flatten() for m in masks(model, pruning, 0.9, example).values()])
+    flat = torch.cat([expected[n].flatten() for n in layers])
+    edge = flat.sort(descending=True).values[round(0.1 * len(flat))]
+    clear = (flat - edge).abs() > 1e-9 * flat.abs().max()
+    assert clear.double().mean() > 0.99
+    assert torch.equal(kept[clear], (flat > edge)[clear])
+
+
+def test_the_linear_layer_counts_in_grasp():
+    """Not only the convolutions' gradient: with the linear layer's part, scores are others."""
+    model, example = net(norm=False), data()
+    layers, start, loss = weights_and_loss(model, 200.0)
+
+    def gradient(*convolutions):
+        return torch.func.grad(loss)([*convolutions, start[2]], *example)[:2]
+
+    alone = tuple(start[:2])
+    _, product = torch.func.jvp(gradient, alone, tuple(gradient(*alone)))
+    scores = grasp_scores(model, Request(LAYERS, 0.5, example=example))
+    assert layers == ["conv1", "conv2", "linear"]
+    assert not torch.allclose(scores["conv1"], start[0] * product[0], rtol=0.1, atol=0)
+
+
+def test_batches_are_as_large_as_memory_allows_and_follow_from_shapes():
+    def sizes(name, resolution, images, pruning):
+        model = architecture(name).build(channels=3, classes=10, resolution=resolution)
+        image = torch.zeros(1, 3, resolution, resolution)
+        parts = _batches(model, image, images, pruning)
+        assert memory_mb(model, image, images, pruning) <= 20_000
+        return parts
+
+    assert sizes("wrn-10-1", 8, 512, "grasp") == 1
+    assert sizes("wrn-10-1", 8, 513, "grasp") == 2
+    assert sizes("resnet18", 32, 512, "snip") == 1
+    # As the authors: ten images of each of 100 classes in two halves.
+    assert sizes("resnet18", 32, 1000, "grasp") == 2
+    assert memory_mb(nn.Identity(), torch.zeros(1, 3, 8, 8), 100, "magnitude") == 0
 
 
 def test_synflow_of_two_linear_maps_has_a_closed_form():

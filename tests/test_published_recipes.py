@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from nfe.engine.errors import InputError
 from nfe.engine.method import method_class
+from nfe.engine.moment import Moment
 from nfe.engine.recipe import Recipe
 from nfe.engine.run import from_identity, specify
 
@@ -18,7 +19,10 @@ def rates(method: str, epochs: int) -> list[float]:
         epochs=epochs,
         protocol="published",
     )
-    return [run.recipe.learning_rate(epoch, epochs) for epoch in range(epochs)]
+    # The last of four steps of each epoch.
+    return [
+        run.recipe.learning_rate(Moment(4 * epoch + 3, 4 * epochs, 4)) for epoch in range(epochs)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -41,9 +45,18 @@ def test_published_steps(
     assert method_class(method).published["epochs"] == epochs
     for epoch, rate in enumerate(rates(method, epochs)):
         expected = base * decay ** sum(epoch >= mark for mark in marks)
-        if epoch < warmup:
-            expected *= (epoch + 1) / (warmup + 1)
         assert rate == pytest.approx(expected), epoch
+    run = specify(
+        dataset="digits",
+        architecture_name="wrn-10-1",
+        method=method,
+        epochs=epochs,
+        protocol="published",
+    )
+    assert run.recipe.warmup == warmup
+    first = [run.recipe.learning_rate(Moment(step, 4 * epochs, 4)) for step in range(4)]
+    shares = [0.25, 0.5, 0.75, 1] if warmup else [1, 1, 1, 1]
+    assert first == pytest.approx([base * share for share in shares])
 
 
 def test_published_optimizers() -> None:
@@ -68,7 +81,7 @@ def test_published_optimizers() -> None:
 def test_steps_only_fall_at_milestones(marks: list[int], decay: float) -> None:
     shares = tuple(mark / 100 for mark in marks)
     recipe = Recipe(8, schedule="step", milestones=shares, decay=decay)
-    curve = [recipe.learning_rate(epoch, 100) for epoch in range(100)]
+    curve = [recipe.learning_rate(Moment(epoch, 100, 1)) for epoch in range(100)]
     falls = [e for e in range(1, 100) if curve[e] < curve[e - 1]]
     assert falls == marks
     assert curve[-1] == pytest.approx(0.1 * decay ** len(marks))

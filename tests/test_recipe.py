@@ -5,23 +5,34 @@ import itertools
 import pytest
 
 from nfe.engine.errors import InputError
+from nfe.engine.moment import Moment
 from nfe.engine.recipe import Recipe
 
 
 def test_schedule_is_constant_linear_constant():
     recipe = Recipe(128)
-    rates = [recipe.learning_rate(epoch, 200) for epoch in range(200)]
+    rates = [recipe.learning_rate(Moment(epoch * 7, 200 * 7, 7)) for epoch in range(200)]
     assert rates[: 100 + 1] == [0.1] * 101
     assert rates[140] == pytest.approx(0.1 * (1 - 0.99 * 0.5))
     assert rates[180:] == pytest.approx([0.001] * 20)
     assert all(a >= b for a, b in itertools.pairwise(rates))
 
 
-def test_warmup_rises_linearly():
-    recipe = Recipe(128, warmup=3)
-    assert [recipe.learning_rate(e, 100) for e in range(4)] == pytest.approx(
-        [0.025, 0.05, 0.075, 0.1]
-    )
+def test_warmup_rises_with_every_step():
+    recipe = Recipe(128, warmup=2)
+    rates = [recipe.learning_rate(Moment(step, 400, 4)) for step in range(12)]
+    assert rates == pytest.approx([0.1 * (step + 1) / 8 for step in range(8)] + [0.1] * 4)
+
+
+def test_warmup_is_a_share_of_the_schedule_and_without_it_rates_are_constant_within_epochs():
+    changes = {"schedule": "step", "milestones": (0.1, 0.5), "decay": 0.5}
+    recipe, warm = (Recipe(8).with_changes({**changes, "warmup": w}) for w in (0, 3))
+    moments = [Moment(step, 50, 5) for step in range(50)]
+    plain = [recipe.learning_rate(moment) for moment in moments]
+    assert plain == [0.1] * 5 + [0.05] * 20 + [0.025] * 25
+    shares = [min(1, (step + 1) / 15) for step in range(50)]
+    expected = [rate * share for rate, share in zip(plain, shares, strict=True)]
+    assert [warm.learning_rate(moment) for moment in moments] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

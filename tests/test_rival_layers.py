@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from baselines.batch_ensemble import RankOne
 from baselines.packed_ensemble import Packed, PackedLinear
+from nfe.engine.cost import parameters
 
 TIGHT = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -113,9 +114,9 @@ def members_first(rows: Tensor, members: int) -> Tensor:
         ("mimo", "mimo_resnet", 50, {}, {}),
         # Their basic blocks leave the shortcut out of BatchEnsemble; bottlenecks have it.
         ("batch_ensemble", "batched_resnet", 50, {}, {}),
-        # Their blocks pin γ to 1 in the first convolution: with γ = 1 the networks agree.
         ("packed_ensemble", "packed_resnet", 18, {"gamma": 1}, {"alpha": 2, "gamma": 1}),
-        ("packed_ensemble", "packed_resnet", 50, {"gamma": 1}, {"alpha": 2, "gamma": 1}),
+        ("packed_ensemble", "packed_resnet", 18, {"gamma": 2}, {"alpha": 2, "gamma": 2}),
+        ("packed_ensemble", "packed_resnet", 50, {"gamma": 2}, {"alpha": 2, "gamma": 2}),
     ],
 )
 @pytest.mark.parametrize("style", ["cifar", "imagenet"])
@@ -150,6 +151,49 @@ def test_whole_resnet(
     expected = members_first(reference.eval()(images), members)
     scale = expected.abs().max()
     torch.testing.assert_close(ours.eval()(images) / scale, expected / scale, **TIGHT)
+
+
+@pytest.mark.parametrize("gamma", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("backbone", "theirs_name", "depth"),
+    [("resnet18", "packed_resnet", 18), ("resnet34", "packed_resnet", 34)],
+)
+def test_packed_resnets_have_the_authors_parameters(
+    theirs: Any, backbone: str, theirs_name: str, depth: int, gamma: int
+) -> None:
+    styles = sys.modules["torch_uncertainty.models.classification.resnet.utils"].ResNetStyle
+    common = {"in_channels": 3, "num_classes": 10, "num_estimators": 4, "alpha": 2}
+    reference = getattr(theirs.resnet, theirs_name)(
+        arch=depth, gamma=gamma, conv_bias=False, style=styles("cifar"), **common
+    )
+    ours = method("packed_ensemble", backbone, members=4, gamma=gamma).network(
+        context(backbone, classes=10)
+    )
+    assert parameters(ours) == sum(p.numel() for p in reference.parameters())
+    if (backbone, gamma) == ("resnet18", 2):
+        assert parameters(ours) == 8_175_784
+
+
+@pytest.mark.parametrize("gamma", [1, 2])
+def test_packed_wide_resnets_have_the_authors_groups_and_parameters(
+    theirs: Any, gamma: int
+) -> None:
+    """γ in both convolutions of a block; their last norm stands in the blocks, as their others."""
+    module = importlib.import_module("torch_uncertainty.models.classification.wideresnet.packed")
+    styles = sys.modules["torch_uncertainty.models.classification.resnet.utils"].ResNetStyle
+    reference = module._PackedWideResNet(
+        depth=10, widen_factor=8, in_channels=3, num_classes=10, conv_bias=False,
+        dropout_rate=0.0, num_estimators=4, alpha=2, gamma=gamma, style=styles("cifar"),
+    )  # fmt: skip
+    ours = method("packed_ensemble", "wrn-10-8", members=4, gamma=gamma).network(
+        context("wrn-10-8", classes=10)
+    )
+
+    def shapes(network: nn.Module) -> list[tuple[tuple[int, ...], int]]:
+        convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+        return sorted((tuple(c.weight.shape), c.groups) for c in convolutions)
+
+    assert shapes(ours) == shapes(reference)
 
 
 def mapped(name: str, reference: nn.Module, ours: nn.Module) -> dict[str, Tensor]:

@@ -530,6 +530,8 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("batch_ensemble", {"init": 0}, "init is 0.0: allowed"),
         ("treenet", {"members": 0}, "members is 0: allowed"),
         ("treenet", {"shared": 3}, "shared is 3: allowed: whole numbers from 0 to 2"),
+        ("narrow_ensemble", {"members": 0}, "members is 0: allowed: whole numbers from 1"),
+        ("narrow_ensemble", {"unit": 0}, "unit is 0: allowed: whole numbers from 1"),
         ("packed_ensemble", {"gamma": 0}, "gamma is 0: allowed"),
         ("packed_ensemble", {"alpha": -1}, "alpha is -1.0: allowed: numbers above 0"),
         ("mc_dropout", {"rate": 1}, "rate is 1.0: allowed: numbers above 0 and below 1"),

@@ -87,4 +87,8 @@ def test_an_identity_of_another_engine_is_refused():
 
 
 def test_every_field_stands_in_the_identity():
-    assert {f.name for f in dataclasses.fields(Run)} <= set(make().identity())
+    later = {"class_seed": 0, "test_images": "extended", "versions": {"method": 2}}
+    plain = make(method="single", settings={})
+    assert not later.keys() & plain.identity().keys()
+    told = dataclasses.replace(plain, **later)
+    assert {f.name for f in dataclasses.fields(Run)} <= set(told.identity())

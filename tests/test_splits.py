@@ -1,16 +1,23 @@
 """Held-out images, subsets, and how they stand in a run's identity."""
 
+import re
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfe.engine import datasets
-from nfe.engine.datasets import splits
+from nfe.engine.datasets import corruptions, outliers, splits
 from nfe.engine.datasets.base import Data, Split
+from nfe.engine.datasets.class_names import class_names
 from nfe.engine.errors import InputError
+from nfe.engine.files import write_json, write_npz
 from nfe.engine.run import Run, from_identity, specify
+from nfe.report.comparison import two_runs
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=400).map(np.array)
 
@@ -79,6 +86,132 @@ def test_a_subset_of_digits_is_a_part_of_digits() -> None:
     assert torch.equal(part.train.images[part.train.labels == 3], first)
 
 
+BIG = np.random.default_rng(0).permutation(np.repeat(np.arange(100), 47))
+
+
+def official_numbers(labels: np.ndarray) -> Data:
+    """Numbered splits of a hundred classes whose test images have numbers of their own."""
+    data = numbered(labels)
+    test = Split(data.test.images + len(labels), data.test.labels)
+    return replace(data, card=datasets.card("cifar100"), test=test)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 80))
+def test_drawn_classes_are_none_of_the_first_twenty(seed: int, count: int) -> None:
+    labels = datasets.labels(datasets.card("cifar100", None, count, None, seed))
+    assert len(set(labels.tolist())) == count
+    assert labels.tolist() == sorted(labels) and labels[0] >= 20 and labels[-1] < 100
+    more = datasets.labels(datasets.card("cifar100", None, min(80, count + 1), None, seed))
+    assert set(labels) <= set(more)
+
+
+def test_the_drawn_classes_are_fixed() -> None:
+    """Which they are is part of the results: a frozen stream, and every seed its own."""
+    first, second = (
+        datasets.labels(datasets.card("tiny-imagenet", 32, 20, 250, seed)).tolist()
+        for seed in (1, 2)
+    )
+    assert first == DRAWN
+    assert first != second
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 9), st.integers(2, 12), st.sampled_from([None, 20, 40]))
+def test_drawn_classes_are_renumbered_in_order(seed: int, count: int, each: int | None) -> None:
+    whole = official_numbers(BIG)
+    card = datasets.card("cifar100", None, count, each, seed)
+    part, labels = splits.subset(whole, card), datasets.labels(card)
+    for name in ("train", "heldout", "test"):
+        split, source = getattr(part, name), getattr(whole, name)
+        kept = {None: None, 20: {"train": 19, "heldout": 1}, 40: {"train": 38, "heldout": 2}}[each]
+        for new, old in enumerate(labels):
+            theirs = source.images[source.labels == int(old)].flatten().tolist()
+            mine = split.images[split.labels == new].flatten().tolist()
+            assert mine == theirs[: (kept or {}).get(name)]
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.sampled_from([None, 3]), st.integers(2, 12), st.integers(20, 44))
+def test_an_extended_test_split_has_what_the_subset_leaves_out(
+    seed: int | None, count: int, each: int
+) -> None:
+    whole = official_numbers(BIG)
+    plain = splits.subset(whole, datasets.card("cifar100", None, count, each, seed))
+    wide = splits.subset(whole, datasets.card("cifar100", None, count, each, seed, "extended"))
+    for name in ("train", "heldout"):
+        assert torch.equal(getattr(wide, name).images, getattr(plain, name).images)
+    # The official images first, as they were; then the others in the order of the data set.
+    official = len(plain.test)
+    assert torch.equal(wide.test.images[:official], plain.test.images)
+    added = wide.test.images[official:].flatten().tolist()
+    assert added == sorted(added)
+    left = 47 - 47 // 20 - (each - each // 20)
+    assert torch.bincount(wide.test.labels).tolist() == [47 + left] * count
+    assert len(numbers(wide.test)) == len(wide.test)
+    for other in (wide.train, wide.heldout, whole.heldout):
+        assert not numbers(wide.test) & numbers(other)
+    labels = datasets.labels(wide.card)
+    assert BIG[added].tolist() == labels[wide.test.labels[official:]].tolist()
+
+
+def test_digits_can_be_extended_too() -> None:
+    part = datasets.load(datasets.card("digits", None, 4, 20, None, "extended"))
+    whole = datasets.load(datasets.card("digits"))
+    expected = torch.bincount(whole.train.labels)[:4] - 19 + torch.bincount(whole.test.labels)[:4]
+    assert torch.bincount(part.test.labels).tolist() == expected.tolist()
+
+
+def test_drawn_classes_are_the_same_wherever_images_come_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Corrupted, unseen and named: digits drawn from all but 0 and 1."""
+    monkeypatch.setattr(splits, "EXPLORED", 2)
+    card = datasets.card("digits", None, 4, 20, 1, "extended")
+    labels = datasets.labels(card)
+    assert class_names(card) == tuple(str(label) for label in labels)
+    official = datasets.load(datasets.card("digits", None, 4, 20, 1)).test
+    damaged = corruptions.load(card, "contrast", 1)
+    assert torch.equal(damaged.labels, official.labels)
+    assert torch.equal(damaged.images, corruptions.corrupt(official.images, "contrast", 1))
+    unseen = outliers.load(card, "unseen")
+    assert set(unseen.labels.tolist()) == set(range(10)) - set(labels.tolist())
+
+
+def test_models_tested_on_other_images_are_not_compared(tmp_path: Path) -> None:
+    base = {"num_classes": 20, "images_per_class": 100, "class_seed": 1}
+    variants = [
+        run(**base),
+        run(**{**base, "images_per_class": 250}),
+        run(**{**base, "class_seed": 2}),
+        run(**base, test_images="extended"),
+        run(**{**base, "images_per_class": 250}, test_images="extended"),
+    ]
+    for number, variant in enumerate(variants):
+        (tmp_path / str(number)).mkdir()
+        write_json(tmp_path / str(number) / "config.json", variant.identity())
+        write_npz(tmp_path / str(number) / "per_image.npz", {"correct": np.array([True, False])})
+    # How many training images there are changes no official test split.
+    assert two_runs(tmp_path / "0", tmp_path / "1")["images"] == 2
+    for one, other in ((0, 2), (0, 3), (3, 4)):
+        with pytest.raises(InputError, match="tested on other images"):
+            two_runs(tmp_path / str(one), tmp_path / str(other))
+
+
+# `datasets.labels` of twenty classes under seed 1, as docs/datasets/tiny-imagenet.md lists them.
+DRAWN = [24, 31, 34, 39, 49, 55, 74, 89, 119, 126]
+DRAWN += [127, 128, 130, 132, 136, 140, 143, 144, 147, 181]
+
+
+def test_the_card_lists_the_drawn_classes() -> None:
+    card = datasets.card("tiny-imagenet", 32, 20, 250, 1)
+    text = (Path(__file__).parents[1] / "docs" / "datasets" / "tiny-imagenet.md").read_text()
+    words = " ".join(text.split())
+    listed = re.findall(r"(\d+) [A-Za-z -]+ `(n\d{8})`", words)
+    assert [int(label) for label, _ in listed] == DRAWN
+    assert tuple(wnid for _, wnid in listed) == class_names(card)
+    assert class_names(datasets.card("tiny-imagenet"))[DRAWN[0]] == class_names(card)[0]
+
+
 def run(**changes: object) -> Run:
     values = {"dataset": "tiny-imagenet", "resolution": 32, "epochs": 1, **changes}
     return specify(architecture_name="wrn-10-1", method="single", **values)  # type: ignore[arg-type]
@@ -92,6 +225,9 @@ def test_every_subset_and_resolution_is_another_run() -> None:
         run(num_classes=21),
         run(images_per_class=100),
         run(num_classes=20, images_per_class=100),
+        run(num_classes=20, class_seed=0),
+        run(num_classes=20, class_seed=1, images_per_class=250),
+        run(num_classes=20, class_seed=1, images_per_class=250, test_images="extended"),
     ]
     assert len({r.digest for r in runs}) == len({r.name for r in runs}) == len(runs)
     assert [r.subset for r in runs] == [
@@ -101,8 +237,12 @@ def test_every_subset_and_resolution_is_another_run() -> None:
         "21-classes",
         "100-per-class",
         "20-classes-100-per-class",
+        "20-classes-drawn-0",
+        "20-classes-drawn-1-250-per-class",
+        "20-classes-drawn-1-250-per-class-extended-test",
     ]
-    assert [r.card.classes for r in runs] == [200, 200, 20, 21, 200, 20]
+    assert all(f"_{r.subset}_" in r.name for r in runs if r.subset != "all")
+    assert [r.card.classes for r in runs] == [200, 200, 20, 21, 200] + [20] * 4
     assert all(from_identity(r.identity()) == r for r in runs)
 
 
@@ -118,9 +258,23 @@ def test_the_whole_set_is_one_run_however_it_is_asked_for() -> None:
         ({"num_classes": "many"}, "num_classes is 'many'"),
         ({"images_per_class": 19}, "images_per_class is 19: allowed for tiny-imagenet: 20 to 500"),
         ({"images_per_class": 501}, "images_per_class is 501"),
+        ({"class_seed": 1}, "class_seed is 1: allowed with num_classes from 2 to 180: .* 200"),
+        ({"class_seed": 1, "num_classes": 181}, "num_classes is 181: allowed: 2 to 180 classes"),
+        ({"class_seed": -1, "num_classes": 20}, "class_seed is -1: allowed"),
+        ({"class_seed": 2**32, "num_classes": 20}, "class_seed is 4294967296: allowed: 0 to"),
+        (
+            {"class_seed": 1, "num_classes": 2, "dataset": "digits", "resolution": 8},
+            "class_seed is 1: not allowed: no classes drawn from all but the first 20 of digits",
+        ),
+        ({"test_images": "rest"}, "unknown test_images 'rest'"),
+        ({"test_images": "extended"}, "test_images is 'extended': allowed for tiny-imagenet where"),
+        ({"test_images": "extended", "images_per_class": 500}, "images_per_class 500: allowed"),
+        # 475 of 499 images train, as of 500; the one more is held out.
+        ({"test_images": "extended", "images_per_class": 499}, "images_per_class 499: allowed"),
         ({"resolution": 48}, "no resolution 48: allowed: 64, 32"),
     ],
 )
 def test_an_impossible_subset_is_refused(changes: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as caught:
         run(**changes)
+    assert "\n" not in str(caught.value)

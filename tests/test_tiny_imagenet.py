@@ -529,6 +529,14 @@ def test_the_real_images(tmp_path: Path) -> None:
         assert [len(images) for images in copies] == [95_000, 5_000, 10_000]
         for split, each in ((data.train, 475), (data.heldout, 25), (data.test, 50)):
             assert torch.bincount(split.labels).tolist() == [each] * 200
+        drawn = datasets.card("tiny-imagenet", resolution, 20, 250, 1, "extended")
+        part = datasets.load(drawn, tmp_path)
+        for split, each in ((part.train, 238), (part.heldout, 12), (part.test, 50 + 237)):
+            assert torch.bincount(split.labels).tolist() == [each] * 20
+        others = (part.train, part.heldout, data.heldout)
+        tested = {image.numpy().tobytes() for image in part.test.images}
+        assert len(tested) == len(part.test)
+        assert not tested & {i.numpy().tobytes() for split in others for i in split.images}
         counts = sum(_histograms(chunk) for chunk in data.train.images.split(5_000))
         value = np.arange(256) / 255
         mean = counts @ value / counts[0].sum()

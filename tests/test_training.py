@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import torch
 from conftest import finish, same_files, start
 from torch.amp.grad_scaler import GradScaler
 
-from nfe.engine import checkpoint, datasets
+from nfe.engine import checkpoint, datasets, evaluation
 from nfe.engine.checkpoint import Progress
 from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.execution import Place, Workplace, execute
@@ -80,8 +81,32 @@ def test_logits_that_overflow_are_a_divergence_with_epoch_and_step():
     trainer.progress.step = 7
     for parameter in trainer.network.parameters():
         parameter.data.mul_(1e12)
-    with pytest.raises(DivergenceError, match=r"not finite in epoch 1, after step 7"):
+    said = r"not finite for 97 of 97 images in epoch 1, after step 7"
+    with pytest.raises(DivergenceError, match=said):
         trainer.predict(trainer.data.heldout)
+    # A curve only shows: it is never a reason to end a run.
+    shown = trainer._curve("heldout", trainer.data.heldout)
+    assert all(math.isnan(value) for value in shown.values())
+
+
+def test_logits_too_large_for_float16_are_fine_in_a_curve_but_cannot_be_stored():
+    """As in the first epochs of a ResNet18 on digits, whose norms have seen 15 steps."""
+    trainer = _trainer(None)
+    trainer.progress.step, split = 7, trainer.data.heldout
+    plain = evaluation.outputs(trainer.network.eval(), trainer.data.card, split)
+    linear = [m for m in trainer.network.modules() if isinstance(m, torch.nn.Linear)][-1]
+    linear.weight.data.mul_(1e6)
+    large = trainer._curve("heldout", split)
+    # Without biases yet, larger logits are the same predictions.
+    before, _ = evaluation.curve(plain, split.labels.numpy(), "logits")
+    assert large["heldout_accuracy"] == pytest.approx(before, abs=2.5)
+    assert math.isfinite(large["heldout_nll"])
+    said = (
+        r"the network's logits are as large as [0-9.e+]+: predictions are stored in float16, "
+        r"which holds up to 65504 in epoch 1, after step 7"
+    )
+    with pytest.raises(DivergenceError, match=said):
+        trainer.predict(split)
 
 
 def test_a_diverging_run_fails_without_metrics_and_says_where(train, tmp_path):

@@ -15,9 +15,8 @@ FRAME = {"dataset": "digits", "resolution": 8, "architecture": "wrn-10-1", "epoc
 
 def table(path: Path, points: list[tuple[str, float, float, str, float, float]]) -> Path:
     names = ("method", "lr", "weight_decay", "status", "heldout_nll", "nll")
-    pd.DataFrame([{**FRAME, **dict(zip(names, point, strict=True))} for point in points]).to_csv(
-        path
-    )
+    rows = [{**FRAME, **dict(zip(names, point, strict=True))} for point in points]
+    pd.DataFrame([{**row, "seed": number % 2} for number, row in enumerate(rows)]).to_csv(path)
     return path
 
 

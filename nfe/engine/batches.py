@@ -79,10 +79,12 @@ def example(
 ) -> tuple[Tensor, Tensor]:
     """Return ``per_class`` normalized training images of each class, without augmentation.
 
-    A class with fewer images gives all it has. ``draws`` is a CPU generator.
+    A class with fewer images gives all it has. In shuffled order, so that any part of them holds
+    many classes. ``draws`` is a CPU generator.
     """
     labels = split.labels.cpu()
     shuffled = torch.randperm(len(labels), generator=draws)
     chosen = torch.cat([shuffled[labels[shuffled] == c][:per_class] for c in range(card.classes)])
-    index = chosen.to(split.labels.device)
+    mixed = chosen[torch.randperm(len(chosen), generator=draws)]
+    index = mixed.to(split.labels.device)
     return Normalizer(card, split.images.device)(split.images[index]), split.labels[index]

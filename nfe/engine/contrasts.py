@@ -40,9 +40,11 @@ def _with(run: Run, baseline: Mapping[str, Any]) -> Run | None:
         settings = built.resolved(architecture(run.architecture)).settings()
     except InputError:
         return None
-    return dataclasses.replace(run, method=method, settings=settings)
+    # What a suite pins it pins for all: the versions follow from method and settings.
+    return dataclasses.replace(run, method=method, settings=settings, versions={})
 
 
 def _is(run: Run, wanted: Run, tuned_alike: bool) -> bool:
     """Return whether a run is the wanted one; another method's run under its own recipe."""
-    return run == (wanted if tuned_alike else dataclasses.replace(wanted, recipe=run.recipe))
+    bare = dataclasses.replace(run, versions={})
+    return bare == (wanted if tuned_alike else dataclasses.replace(wanted, recipe=run.recipe))

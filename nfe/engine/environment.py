@@ -17,7 +17,7 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
     models = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
@@ -28,13 +28,17 @@ def code_version() -> dict[str, Any]:
     """Return the package version and, in a git checkout, the commit and whether it is changed.
 
     Only source folders count as changes: results written by a run do not make its code dirty.
+    A copy without git is told its commit by the variable NFE_BENCH_COMMIT.
     """
-    record: dict[str, Any] = {"version": version("nfe-bench"), "commit": None, "modified": None}
+    told = os.environ.get("NFE_BENCH_COMMIT")
+    record: dict[str, Any] = {"version": version("nfe-bench"), "commit": told, "modified": None}
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=True
+        ).stdout.strip()
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() == root:

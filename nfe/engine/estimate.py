@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-import yaml
 from torch import Tensor, nn
 
-from nfe.engine import datasets
+from nfe.engine import datasets, strict_yaml
 from nfe.engine.backbones import architecture
 from nfe.engine.errors import unknown
 from nfe.engine.run import Run
@@ -79,7 +78,7 @@ def modest(gpus: int) -> Device:
 @functools.cache
 def gpus() -> dict[str, Device]:
     """Return the GPUs in gpus.yaml, by name."""
-    read: dict[str, dict[str, Any]] = yaml.safe_load(GPUS.read_text())
+    read: dict[str, dict[str, Any]] = strict_yaml.load(GPUS)
     return {name: Device(name=name, **values) for name, values in read.items()}
 
 
@@ -156,9 +155,18 @@ def minutes(runs: Sequence[Run], gpus: int) -> int:
 
 
 def memory_mb(runs: Sequence[Run]) -> int:
-    """Return the memory of a job: the process, and its largest data set three times."""
+    """Return the memory of a job: the process, its largest data set three times, and scoring.
+
+    Pruning by data looks at many images at once, before training.
+    """
     data = max(_images(run) * run.card.channels * run.card.resolution**2 for run in runs)
-    return 4000 + math.ceil(3 * data / 1e6)
+    return 4000 + math.ceil(3 * data / 1e6) + max(_building_mb(run) for run in runs)
+
+
+def _building_mb(run: Run) -> int:
+    card, method = run.card, run.build_method()
+    backbone = architecture(run.architecture)
+    return method.building_mb(backbone, card.channels, card.classes, card.resolution)
 
 
 def disk_mb(runs: Sequence[Run]) -> int:

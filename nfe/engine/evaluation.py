@@ -4,6 +4,7 @@ Everything is computed in float64 from the stored float16 logits, so that a tabl
 rebuilt to the last digit from what a run left behind.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -25,21 +26,18 @@ BINS = 15
 
 
 @torch.no_grad()
-def predict(
+def outputs(
     network: nn.Module,
     card: Card,
     split: Split,
     batch: int = 500,
     between: Callable[[], None] = lambda: None,
 ) -> Array:
-    """Return the logits of a split in evaluation mode: (images, members, classes) float16.
+    """Return the logits of a split in evaluation mode: (images, members, classes) float32.
 
     Computed in float32 whatever the precision of training, on a GPU without TensorFloat-32, too:
     logits rounded to bfloat16's eight bits would move NLL and ECE. ``between`` is called after
-    every batch.
-
-    Raises:
-        DivergenceError: a logit is not finite, or too large for float16.
+    every batch. They may be infinite or NaN.
     """
     was_training = network.training
     network.eval()
@@ -47,14 +45,59 @@ def predict(
     rows = []
     for images in split.images.split(batch):
         with full_float32():
-            rows.append(network(normalize(images)).half().cpu())
+            rows.append(network(normalize(images)).float().cpu())
         between()
     network.train(was_training)
-    logits = torch.cat(rows)
-    if not torch.isfinite(logits).all():
-        raise DivergenceError("the network's logits are not finite")
-    result: Array = logits.numpy()
+    result: Array = torch.cat(rows).numpy()
     return result
+
+
+def predict(
+    network: nn.Module,
+    card: Card,
+    split: Split,
+    batch: int = 500,
+    between: Callable[[], None] = lambda: None,
+) -> Array:
+    """Return ``outputs`` as they are stored: (images, members, classes) float16.
+
+    Raises:
+        DivergenceError: a logit is not finite, or too large for float16.
+    """
+    logits = outputs(network, card, split, batch, between)
+    finite = np.isfinite(logits)
+    if not finite.all():
+        images = int(np.sum(~finite.all(axis=(1, 2))))
+        raise DivergenceError(
+            f"the network's logits are not finite for {images} of {len(logits)} images"
+        )
+    rounded = _rounded(logits)
+    if not np.isfinite(rounded).all():
+        raise DivergenceError(
+            f"the network's logits are as large as {np.abs(logits).max():.3g}: predictions are "
+            f"stored in float16, which holds up to {np.finfo(np.float16).max:.0f}"
+        )
+    return rounded
+
+
+def _rounded(logits: Array) -> Array:
+    with np.errstate(over="ignore"):
+        rounded: Array = logits.astype(np.float16)
+    return rounded
+
+
+def curve(logits: Array, labels: Array, combine: Combine) -> tuple[float, float]:
+    """Return accuracy and NLL of ``outputs``, for a curve: whatever the logits are.
+
+    From the logits as they would be stored where float16 holds them all, else from float32; NaN
+    where one is not finite.
+    """
+    if not np.isfinite(logits).all():
+        return math.nan, math.nan
+    rounded = _rounded(logits)
+    shown = rounded if np.isfinite(rounded).all() else logits
+    combined = combined_log_probabilities(shown, combine)
+    return accuracy(combined, labels), nll(combined, labels)
 
 
 def combined_log_probabilities(logits: Array, combine: Combine) -> Array:

@@ -7,6 +7,7 @@ is complete.
 """
 
 import datetime
+import gc
 import logging
 import shutil
 import zipfile
@@ -19,10 +20,10 @@ import numpy as np
 import torch
 
 from nfe.engine import checkpoint, cost, datasets, evaluation, stopping
-from nfe.engine.datasets import Card, Data
+from nfe.engine.datasets import Card, Data, bundle
 from nfe.engine.datasets.staging import stage
 from nfe.engine.environment import environment
-from nfe.engine.errors import CollapseError, DivergenceError, InputError
+from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
 from nfe.engine.files import (
     alone,
     discard_unfinished,
@@ -51,22 +52,31 @@ class Workplace:
         data_root: folder of prepared data.
         checkpoint_seconds: seconds between saved states.
         scratch: folder on this machine's own disk to load data from; None to load in place.
+        bundle: file with the images of the runs (see ``datasets.bundle``) in place of a root.
+        at_once: how many runs share the device, for the record: ``train_seconds`` is theirs.
     """
 
     device: torch.device = field(default_factory=default_device)
     data_root: Path | None = None
     checkpoint_seconds: float = 300.0
     scratch: Path | None = None
+    bundle: Path | None = None
+    at_once: int = 1
     _data: dict[Card, Data] = field(default_factory=dict)
 
     def data(self, run: Run) -> Data:
         """Return the run's data on the device, loaded once."""
         if run.card not in self._data:
-            root = self.data_root
-            if self.scratch is not None:
-                root = stage(datasets.whole(run.card), root, self.scratch)
-            self._data = {run.card: datasets.load(run.card, root).to(self.device)}
+            self._data = {run.card: self._loaded(run.card).to(self.device)}
         return self._data[run.card]
+
+    def _loaded(self, card: Card) -> Data:
+        if self.bundle is not None:
+            return bundle.load(self.bundle, card)
+        root = self.data_root
+        if self.scratch is not None:
+            root = stage(datasets.whole(card), root, self.scratch)
+        return datasets.load(card, root)
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,12 @@ class Place:
     artifacts: Path
     members: Path
     member_artifacts: Path
+
+    @classmethod
+    def under(cls, root: Path, suite: str, run: Run) -> "Place":
+        """Return where a suite's run stands under ``root``: in results/ and artifacts/."""
+        runs, artifacts = root / "results" / suite / "runs", root / "artifacts" / suite
+        return cls(runs / run.name, artifacts / run.name, runs, artifacts)
 
     def member(self, run: Run) -> "Place":
         """Return the place of a member run."""
@@ -121,6 +137,7 @@ def execute(run: Run, place: Place, workplace: Workplace, predictions: bool = Fa
         DivergenceError: loss or logits are not finite; failure.json says where.
         Interrupted: the process was asked to stop.
         OSError: a file cannot be written.
+        Exception: any other error, also in failure.json.
     """
     make_directory(place.output)
     with alone(place.output):
@@ -136,6 +153,7 @@ def execute(run: Run, place: Place, workplace: Workplace, predictions: bool = Fa
 
 
 def _make(run: Run, place: Place, workplace: Workplace) -> None:
+    run.check_makeable()
     prepare_process(run.threads, run.precision)
     make_directory(place.artifacts)
     for stale in place.output.glob("evaluation*.json"):
@@ -156,8 +174,61 @@ def _make(run: Run, place: Place, workplace: Workplace) -> None:
             config.unlink()
         raise
     except DivergenceError as error:
-        write_json(place.output / "failure.json", {"status": "failed", "reason": str(error)})
+        _record_failure(place, str(error))
         raise DivergenceError(f"{run.name}: {error}") from None
+    except (Interrupted, OSError):
+        raise
+    except Exception as error:
+        _record_failure(place, _last_line(error))
+        raise
+
+
+def _last_line(error: Exception) -> str:
+    """Return the last line of an error's traceback, the first one of a long message."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].strip()
+
+
+def _record_failure(place: Place, reason: str) -> None:
+    write_json(place.output / "failure.json", {"status": "failed", "reason": reason})
+
+
+def attempt(run: Run, place: Place, workplace: Workplace) -> bool:
+    """Make a run among others; whatever goes wrong is logged and stands in its failure.json.
+
+    Returns:
+        Whether the run is complete.
+
+    Raises:
+        Interrupted: the process was asked to stop.
+    """
+    try:
+        execute(run, place, workplace)
+    except Interrupted:
+        raise
+    except DivergenceError as error:
+        _log.error("%s", error)
+    except (InputError, OSError) as error:
+        _log.error("%s: %s", run.name, error)
+        _record_refusal(run, place, error)
+    except Exception:
+        _log.exception("%s: failed", run.name)
+    else:
+        return True
+    # What a run that ran out of memory still holds would be missing in the next one.
+    gc.collect()
+    torch.cuda.empty_cache()
+    return False
+
+
+def _record_refusal(run: Run, place: Place, error: Exception) -> None:
+    """Write why a run could not be made, where its folder can be written and is no other run's."""
+    config = place.output / "config.json"
+    try:
+        if not config.exists() or read_json(config) == run.identity():
+            make_directory(place.output)
+            _record_failure(place, _last_line(error) if isinstance(error, OSError) else str(error))
+    except (InputError, OSError) as reason:
+        _log.error("%s: no failure.json: %s", run.name, reason)
 
 
 def _train(run: Run, place: Place, workplace: Workplace) -> None:
@@ -264,6 +335,8 @@ def _write_results(
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "environment": environment(device),
     }
+    if workplace.at_once > 1:
+        timing["runs_at_once"] = workplace.at_once
     columns = list(history[0]) if history else ["epoch"]
     write_csv(place.output / "history.csv", columns, history)
     write_npz(place.output / "per_image.npz", per_image)

@@ -1,15 +1,18 @@
 """Latency as a job of its own: alone on the device, on the network that a run would train."""
 
+import copy
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from nfe.engine import cost
 from nfe.engine.batches import Normalizer
+from nfe.engine.datasets import Data
 from nfe.engine.environment import device_name, environment
 from nfe.engine.errors import CollapseError
 from nfe.engine.execution import Workplace
@@ -22,6 +25,14 @@ from nfe.engine.training import build_network
 _log = logging.getLogger(__name__)
 
 BATCHES = (1, 128)
+
+
+@runtime_checkable
+class _Materializable(Protocol):
+    """A network that can say what it is with ordinary weights."""
+
+    def materialized(self) -> nn.Module:
+        """Return a copy in which every layer has a weight of its own."""
 
 
 class _InPrecision(nn.Module):
@@ -38,18 +49,59 @@ class _InPrecision(nn.Module):
         return logits
 
 
+def deployed(network: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode with ordinary weights, as a user would deploy it.
+
+    Masks that training needs (a path's share of a split weight, a parametrization) are applied
+    once instead of in every forward pass.
+    """
+    if isinstance(network, _Materializable):
+        return network.materialized().eval()
+    mine = copy.deepcopy(network).eval()
+    for layer in mine.modules():
+        if parametrize.is_parametrized(layer):
+            _apply_parametrizations(layer)
+    return mine
+
+
+def _apply_parametrizations(layer: nn.Module) -> None:
+    """Give a layer its parametrized tensors as ordinary parameters.
+
+    PyTorch's ``remove_parametrizations`` takes the attribute from the class, which a copy shares
+    with its original: the original would be left without a weight.
+    """
+    names = list(cast(nn.ModuleDict, layer.parametrizations))
+    values = {name: getattr(layer, name).detach().clone() for name in names}
+    layer.__class__ = parametrize.type_before_parametrizations(layer)
+    del layer._modules["parametrizations"]
+    for name, value in values.items():
+        layer.register_parameter(name, nn.Parameter(value))
+
+
+def deployed_network(run: Run, data: Data, device: torch.device) -> nn.Module:
+    """Return the run's untrained network as it would be deployed, in the run's precision.
+
+    Raises:
+        InputError: the network cannot be built, or a layer collapses.
+    """
+    network, _ = build_network(run, run.build_method(), data)
+    return _InPrecision(deployed(network).to(device), run.precision)
+
+
 def measure(run: Run, folder: Path, workplace: Workplace) -> None:
     """Measure the latency of the run's network once; nothing happens where it stands.
 
     Untrained weights are used: a dense kernel's time does not depend on their values.
 
     Raises:
-        InputError: the network cannot be built or the folder cannot be written.
+        InputError: the network cannot be built, its method's version is not the code's, or the
+            folder cannot be written.
     """
     make_directory(folder)
     target = folder / f"{network_name(run)}.json"
     if target.exists():
         return
+    run.check_makeable()
     prepare_process(run.threads, run.precision)
     write_json(target, _measured(dataclasses.replace(run, seed=0), workplace))
     _log.info("%s: latency measured", target.stem)
@@ -67,11 +119,10 @@ def _measured(run: Run, workplace: Workplace) -> dict[str, Any]:
     }
     data = workplace.data(run)
     try:
-        network, _ = build_network(run, run.build_method(), data)
+        timed = deployed_network(run, data, device)
     except CollapseError as error:
         return record | {"reason": str(error)}
     image = Normalizer(run.card, device)(data.test.images[:1])
-    timed = _InPrecision(network.to(device), run.precision)
     passes = {batch: cost.latency(timed, image, batch, seconds=0.2) for batch in BATCHES}
     return record | {
         "latency_ms": passes[1]["median"],

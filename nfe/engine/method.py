@@ -72,13 +72,18 @@ class Method(ABC):
     """Base of every method. Subclasses are frozen dataclasses: their fields are the settings.
 
     Attributes:
+        version: raised whenever the method's arithmetic changes on purpose.
         combine: how members become one prediction: ``"logits"`` averages logits and then
             takes the softmax, ``"probabilities"`` averages the members' softmax.
         published: what the method's own paper changes in the recipe, plus ``epochs``.
         published_settings: settings in which the paper departs from the class's defaults.
         member_method: set by a method that trains nothing itself but combines several runs
             of that method (see ``member_seeds``).
-        version: of the method's arithmetic; another one is another run.
+        lifts: whether ``loss`` itself brings the network's outputs to float32, once for each of
+            its terms (``nfe.engine.precision.exact``): each term's gradient then returns in the
+            network's type. Else the engine does, before the loss.
+        version: raised whenever the method's arithmetic changes on purpose; part of the identity
+            of its runs.
         capturable: whether a GPU may record a step's loss and gradients once and replay them.
             Then network and ``loss`` must do the same at every step as far as Python decides it:
             they neither read a tensor's values on the host nor draw on it (see ``draw``), and
@@ -90,6 +95,7 @@ class Method(ABC):
     published: ClassVar[Mapping[str, Any]] = {}
     published_settings: ClassVar[Mapping[str, Any]] = {}
     member_method: ClassVar[str | None] = None
+    lifts: ClassVar[bool] = False
     version: ClassVar[int] = 1
     capturable: ClassVar[bool] = False
 
@@ -123,6 +129,12 @@ class Method(ABC):
         run really takes is counted in its first step.
         """
         return 1.0
+
+    def building_mb(
+        self, architecture: Architecture, channels: int, classes: int, resolution: int
+    ) -> int:
+        """Return the memory that building the network takes, where that is much; by default 0."""
+        return 0
 
     def trainings(self) -> int:
         """Return how many times a run of this method takes its epochs, one after the other."""
@@ -169,7 +181,8 @@ class Method(ABC):
 
         By default the members' mean cross-entropy, batch mean. ``network`` is to be called, as
         often and with whatever arguments its ``forward`` takes: it computes in the run's
-        precision and answers in float32, so that losses are never computed in fewer bits.
+        precision and answers in float32 (but see ``lifts``), so that losses are never computed in
+        fewer bits.
         """
         logits: Tensor = network(inputs)
         rows, members, classes = logits.shape
@@ -195,9 +208,7 @@ class Method(ABC):
 
     def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
         """Return the learning rate of a step; by default the recipe's."""
-        return recipe.learning_rate(
-            moment.step // moment.per_epoch, moment.steps / moment.per_epoch
-        )
+        return recipe.learning_rate(moment)
 
     def before_step(self, network: nn.Module, moment: Moment) -> None:
         """Make the network ready for a step, from ``moment`` alone.

@@ -106,16 +106,18 @@ class InPrecision(nn.Module):
     a method of it that is called in place of ``forward`` computes in float32.
     """
 
-    def __init__(self, network: nn.Module, precision: str) -> None:
+    def __init__(self, network: nn.Module, precision: str, lift: bool = True) -> None:
+        """Wrap a network; without ``lift`` its outputs keep their type."""
         super().__init__()
         self.network = network
         self._precision = precision
+        self._lift = lift
 
     def forward(self, x: Tensor, *arguments: Any, **options: Any) -> Any:
-        """Return the network's outputs for images ``x``, exact."""
+        """Return the network's outputs for images ``x``."""
         with autocast(self._precision, x.device):
             output = self.network(x, *arguments, **options)
-        return _exactly(output)
+        return _exactly(output) if self._lift else output
 
     def __getattr__(self, name: str) -> Any:
         """Return what the network has under a name."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nfe.engine.errors import InputError, unknown
+from nfe.engine.moment import Moment
 from nfe.engine.settings import parse
 
 
@@ -35,7 +36,9 @@ SCHEDULES = (*SMOOTH, "step")
 
 @dataclass(frozen=True)
 class Recipe:
-    """SGD with momentum and a learning-rate schedule that is constant within an epoch.
+    """SGD with momentum and a learning-rate schedule.
+
+    The rate is constant within an epoch, but for the warm-up, in which it rises with every step.
 
     Attributes:
         batch_size: distinct images per batch.
@@ -46,7 +49,7 @@ class Recipe:
         schedule: a name in ``SCHEDULES``: factor of ``lr`` by share of the run gone.
         milestones: for ``step``: the shares of the run at which the factor is multiplied.
         decay: for ``step``: what it is multiplied by.
-        warmup: epochs over which the factor rises linearly from near 0 to 1.
+        warmup: epochs over which a factor rises linearly from near 0 to 1.
     """
 
     batch_size: int
@@ -101,9 +104,13 @@ class Recipe:
         """
         return dataclasses.replace(self, **parse(Recipe, changes, "recipe"))
 
-    def learning_rate(self, epoch: int, epochs: float) -> float:
-        """Return the learning rate of ``epoch`` (from 0) in a run of ``epochs``."""
-        warm = min(1.0, (epoch + 1) / (self.warmup + 1))
+    def learning_rate(self, moment: Moment) -> float:
+        """Return the learning rate of a step.
+
+        In the warm-up, step t (from 0) of w has the share (t + 1) / w of the rate.
+        """
+        epoch, epochs = moment.step // moment.per_epoch, moment.steps / moment.per_epoch
+        warm = min(1.0, (moment.step + 1) / max(1, self.warmup * moment.per_epoch))
         return self.lr * warm * self._factor(epoch / epochs)
 
     def _factor(self, progress: float) -> float:

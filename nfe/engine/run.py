@@ -7,10 +7,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from nfe.engine import datasets
+from nfe.engine import datasets, versions
 from nfe.engine.backbones import architecture
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.method import Method, method_class
@@ -19,6 +19,9 @@ from nfe.engine.recipe import Recipe
 
 # Part of every identity: raised whenever the engine's arithmetic changes on purpose.
 ENGINE = 1
+
+# Fields that are in the identity only where they say something: they came after the first runs.
+_LATER: dict[str, Any] = {"class_seed": None, "test_images": datasets.OFFICIAL, "versions": {}}
 
 PROTOCOLS = ("equal", "published")
 
@@ -30,7 +33,7 @@ class Run:
     Attributes:
         dataset: data set name.
         resolution: image side in pixels.
-        num_classes: how many classes, the first ones of the data set.
+        num_classes: how many classes, the first ones of the data set unless they are drawn.
         images_per_class: how many training images of each class, held-out ones included; None
             for all.
         data_hash: content hash of the whole data set.
@@ -44,6 +47,10 @@ class Run:
         epochs: epochs of the whole run (of each member, where runs are combined).
         seed: the run's seed.
         audit: evaluate the test split after every epoch, for the audit of test-set selection.
+        class_seed: the seed under which the classes are drawn; None for the first ones.
+        test_images: ``official``, or ``extended`` by the training images that the subset leaves
+            out.
+        versions: versions above 1 of the arithmetic behind the run, by ``versions.KEYS``.
     """
 
     dataset: str
@@ -61,11 +68,21 @@ class Run:
     epochs: int
     seed: int
     audit: bool = False
+    class_seed: int | None = None
+    test_images: str = datasets.OFFICIAL
+    versions: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def card(self) -> datasets.Card:
         """The data set's facts."""
-        return datasets.card(self.dataset, self.resolution, self.num_classes, self.images_per_class)
+        return datasets.card(
+            self.dataset,
+            self.resolution,
+            self.num_classes,
+            self.images_per_class,
+            self.class_seed,
+            self.test_images,
+        )
 
     @property
     def subset(self) -> str:
@@ -73,8 +90,12 @@ class Run:
         words = []
         if self.num_classes != datasets.whole(self.card).classes:
             words.append(f"{self.num_classes}-classes")
+        if self.class_seed is not None:
+            words.append(f"drawn-{self.class_seed}")
         if self.images_per_class is not None:
             words.append(f"{self.images_per_class}-per-class")
+        if self.test_images != datasets.OFFICIAL:
+            words.append(f"{self.test_images}-test")
         return "-".join(words) or "all"
 
     def build_method(self) -> Method:
@@ -82,9 +103,13 @@ class Run:
         return method_class(self.method).from_settings(self.settings)
 
     def identity(self) -> dict[str, Any]:
-        """Return the identity as JSON values, in a fixed order."""
+        """Return the identity as JSON values, in a fixed order.
+
+        What came later and is as it always was is left out.
+        """
         values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {"engine": ENGINE, **values}
+        told = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
+        return {"engine": ENGINE, **told}
 
     @functools.cached_property
     def digest(self) -> str:
@@ -121,9 +146,25 @@ class Run:
         if method.member_method is None:
             return []
         base = dataclasses.replace(
-            self, method=method.member_method, settings=_settings(method.member_method, self)
+            self,
+            method=method.member_method,
+            settings=_settings(method.member_method, self),
+            versions=versions.of_member(self.versions),
         )
         return [dataclasses.replace(base, seed=seed) for seed in method.member_seeds(self.seed)]
+
+    def outdated(self) -> list[str]:
+        """Return in words which of the run's versions are not the code's; empty if all are."""
+        return versions.outdated(self.method, self.settings, self.dataset, self.versions)
+
+    def check_makeable(self) -> None:
+        """Check that this code makes what the identity says.
+
+        Raises:
+            InputError: it makes another version.
+        """
+        if found := self.outdated():
+            raise InputError(f"{self.name} is {found[0]}")
 
 
 def _settings(method: str, run: Run) -> dict[str, Any]:
@@ -153,17 +194,21 @@ def specify(
     resolution: int | None = None,
     num_classes: int | str | None = None,
     images_per_class: int | str | None = None,
+    class_seed: int | str | None = None,
+    test_images: str = datasets.OFFICIAL,
     settings: Mapping[str, Any] | None = None,
     protocol: str = "equal",
     recipe: Mapping[str, Any] | None = None,
     precision: str = "float32",
     threads: int | str = 1,
     audit: bool = False,
+    pins: Mapping[str, int] | None = None,
 ) -> Run:
     """Return a run, checked as far as it can be without data.
 
     Under ``published`` the method's own recipe, epochs and settings apply; what is given here
-    still has the last word, and the identity shows it.
+    still has the last word, and the identity shows it. ``pins`` are versions by name (see
+    ``versions.check_pins``) of a run as it was made; all others are the code's.
 
     Raises:
         InputError: a name is unknown, a value is not allowed, or method and architecture do
@@ -174,6 +219,8 @@ def specify(
         resolution,
         None if num_classes is None else _whole("num_classes", num_classes, 2),
         None if images_per_class is None else _whole("images_per_class", images_per_class, 1),
+        None if class_seed is None else _whole("class_seed", class_seed, 0),
+        test_images,
     )
     backbone = architecture(architecture_name)
     if protocol not in PROTOCOLS:
@@ -208,6 +255,9 @@ def specify(
         epochs=_whole("epochs", own_epochs if epochs is None else epochs, 1),
         seed=_whole("seed", seed, 0),
         audit=audit,
+        class_seed=card.class_seed,
+        test_images=card.test_images,
+        versions=versions.of(method, chosen.settings(), card.name, pins or {}),
     )
 
 
@@ -221,6 +271,7 @@ def from_identity(record: Mapping[str, Any]) -> Run:
     if (engine := values.pop("engine", None)) != ENGINE:
         raise InputError(f"identity of engine {engine!r}: this is engine {ENGINE}")
     try:
+        values["versions"] = versions.checked(values.get("versions", {}))
         return Run(**{**values, "recipe": Recipe(**values["recipe"])})
     except (KeyError, TypeError) as error:
         raise InputError(f"not a run's identity: {error}") from None

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nfe.engine import contrasts
+from nfe.engine import contrasts, strict_yaml, tuning, versions
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.files import read_json
-from nfe.engine.method import method_class, method_names
+from nfe.engine.method import Method, method_class
 from nfe.engine.run import Run, from_identity, specify
 
 Entry = Mapping[str, Any]
@@ -27,6 +25,8 @@ _RUN_KEYS = (
     "resolution",
     "num_classes",
     "images_per_class",
+    "class_seed",
+    "test_images",
     "architecture",
     "method",
     "protocol",
@@ -65,6 +65,7 @@ class Suite:
         checkpoint_seconds: seconds between saved states.
         comparisons: names of the first run of a setting and of its baseline, for each comparison
             that the configuration asks for besides those of the headline.
+        untuned: methods that run with the default recipe beside tuned ones; told by plans alone.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Suite:
     runs_per_process: int = 1
     checkpoint_seconds: float = 300.0
     comparisons: tuple[tuple[str, str], ...] = ()
+    untuned: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -125,30 +127,12 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a suite's YAML file.
 
     Raises:
-        InputError: the file is missing or is not a YAML mapping.
+        InputError: the file is missing, is not a YAML mapping, or see ``strict_yaml.loads``.
     """
-    try:
-        config = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+    config = strict_yaml.load(path)
     if not isinstance(config, dict):
         raise InputError(f"{path}: not a suite: allowed: a mapping with suite, groups and so on")
     return config
-
-
-def _read_tuned(path: Path) -> dict[str, Mapping[str, Any]]:
-    """Read the tuned recipes that ``nfe-bench tune`` wrote, by method."""
-    tuned = read_config(path)
-    for method, recipe in tuned.items():
-        if method not in method_names():
-            raise InputError(f"{path}: {unknown('method', str(method), method_names())}")
-        if not isinstance(recipe, dict):
-            raise InputError(f"{path}: {method} is {recipe!r}: allowed: a recipe's keys and values")
-    return tuned
 
 
 def check_config(config: Mapping[str, Any]) -> None:
@@ -164,7 +148,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
     strict = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=checker)
-    validator = strict(yaml.safe_load(SCHEMA.read_text()))
+    validator = strict(strict_yaml.load(SCHEMA))
     error = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
@@ -180,10 +164,12 @@ def expand(config: Mapping[str, Any]) -> Suite:
     """
     check_config(config)
     defaults = {key: config[key] for key in _RUN_KEYS if key in config}
-    tuned = _read_tuned(Path(config["tuned"])) if "tuned" in config else {}
+    offers = tuning.offers(config, read_config)
+    pins = config.get("versions", {})
+    versions.check_pins(pins)
     wanted: dict[str, Planned] = {}
     for group, entries in _groups(config).items():
-        for run in _group_runs(group, entries, defaults, tuned):
+        for run in _group_runs(group, entries, defaults, offers, pins):
             groups = wanted[run.name].groups if run.name in wanted else ()
             wanted[run.name] = Planned(run, (*groups, group))
     for planned in list(wanted.values()):
@@ -196,7 +182,13 @@ def expand(config: Mapping[str, Any]) -> Suite:
         runs_per_process=config.get("runs_per_process", 1),
         checkpoint_seconds=config.get("checkpoint_seconds", 300.0),
         comparisons=tuple(dict.fromkeys(_comparisons(config, wanted.values()))),
+        untuned=tuple(offers.untuned(_equal_methods(wanted.values()))),
     )
+
+
+def _equal_methods(runs: Iterable[Planned]) -> list[str]:
+    """Return the methods of the runs of protocol equal."""
+    return [planned.run.method for planned in runs if planned.run.protocol == "equal"]
 
 
 def _comparisons(config: Mapping[str, Any], runs: Iterable[Planned]) -> Iterator[tuple[str, str]]:
@@ -238,14 +230,18 @@ def _group_runs(
     group: str,
     entries: list[Entry],
     defaults: Entry,
-    tuned: Mapping[str, Mapping[str, Any]],
+    offers: tuning.Offers,
+    pins: Mapping[str, int],
 ) -> list[Run]:
     runs: dict[str, Run] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"group {group!r}, entry {number}"
         try:
             expanded = [
-                run for choice in _choices(entry, defaults) for run in _seeds(choice, tuned)
+                run
+                for choice in _choices(entry, defaults)
+                for offered in offers.applied(choice)
+                for run in _seeds(offered, pins)
             ]
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
@@ -309,17 +305,12 @@ def _check_values(name: str, value: Any) -> None:
         raise InputError(f"{name} lists {twice[0]!r} twice")
 
 
-def _seeds(choice: Entry, tuned: Mapping[str, Mapping[str, Any]]) -> Iterator[Run]:
+def _seeds(choice: Entry, pins: Mapping[str, int]) -> Iterator[Run]:
     known = {key: choice[key] for key in _RUN_KEYS if key in choice}
     settings = {key: value for key, value in choice.items() if key not in _RUN_KEYS}
     seeds = known.pop("seeds")
-    name, recipe = known.pop("architecture"), known.pop("recipe")
-    # An ensemble of separate runs shares their recipe, or it could not share the runs.
-    learner = method_class(known["method"]).member_method or known["method"]
-    if known.get("protocol", "equal") == "equal":
-        recipe = {**tuned.get(learner, {}), **recipe}
-    known["recipe"] = recipe
-    first = specify(architecture_name=name, settings=settings, seed=0, **known)
+    name = known.pop("architecture")
+    first = specify(architecture_name=name, settings=settings, seed=0, pins=pins, **known)
     _check_kept(settings, first)
     # A seed changes nothing else, and specifying a run takes time in suites of a thousand.
     yield from (dataclasses.replace(first, seed=seed) for seed in range(seeds))
@@ -327,12 +318,14 @@ def _seeds(choice: Entry, tuned: Mapping[str, Mapping[str, Any]]) -> Iterator[Ru
 
 def _check_kept(settings: Entry, run: Run) -> None:
     """Check that the settings as given are the run's: none is overruled by another one."""
-    given = method_class(run.method).from_settings(settings).settings()
+    # The base class's form has every field, those too that a method's identity leaves out.
+    given = Method.settings(method_class(run.method).from_settings(settings))
     for key in settings:
-        if given[key] not in (None, run.settings[key]):
+        kept = run.settings.get(key)
+        if given[key] not in (None, kept):
             raise InputError(
                 f"{key} is {settings[key]!r}, which the other settings make "
-                f"{run.settings[key]!r}: contradictory: {_words(settings)}"
+                f"{kept!r}: contradictory: {_words(settings)}"
             )
 
 

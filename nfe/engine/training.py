@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -20,7 +21,7 @@ from nfe.engine.backbones import architecture
 from nfe.engine.batches import Normalizer, TrainingBatches, example
 from nfe.engine.checkpoint import Progress
 from nfe.engine.cost import MacCounter
-from nfe.engine.datasets import Data
+from nfe.engine.datasets import Data, soundness
 from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.method import Context, Method
 from nfe.engine.moment import Moment
@@ -28,6 +29,7 @@ from nfe.engine.optimizer import SGD
 from nfe.engine.precision import PRECISIONS, InPrecision
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recipe import Recipe
+from nfe.engine.recording import Recorder
 from nfe.engine.run import Run
 from nfe.engine.seeds import derive, generator, global_stream, set_global_stream
 
@@ -90,13 +92,32 @@ class Trainer:
     """Trains one network; its state can be saved and restored between any two steps."""
 
     def __init__(
-        self, run: Run, data: Data, state: Path | None = None, checkpoint_seconds: float = math.inf
+        self,
+        run: Run,
+        data: Data,
+        state: Path | None = None,
+        checkpoint_seconds: float = math.inf,
+        record: bool = True,
     ) -> None:
+        """Build the run's network and what trains it.
+
+        Args:
+            run: the run.
+            data: its data, on the device to train on.
+            state: folder of saved states; None to save none.
+            checkpoint_seconds: seconds between saved states.
+            record: let a GPU replay recorded steps where the method allows it; the numbers are
+                the same without.
+
+        Raises:
+            InputError: the run cannot be built, or a batch takes more images than there are.
+        """
         self.run = run
         self.data = data
         self.method = run.build_method()
         self._state = state
         self._checkpoint_seconds = checkpoint_seconds
+        soundness.check(data)
         size = run.recipe.batch_size
         if size > len(data.train):
             raise InputError(
@@ -113,17 +134,28 @@ class Trainer:
         mode, on_gpu = PRECISIONS[run.precision], device.type == "cuda"
         self._scaler = GradScaler(device.type, enabled=mode.scaled)
         # What the loss calls; it shares its weights with ``network``.
-        self._forward = InPrecision(self.network, run.precision)
+        self._forward = self._in_precision(self.network)
         self._counted = self._forward
         if mode.fast and on_gpu:
             compiled = cast(nn.Module, torch.compile(self.network))
-            self._forward = InPrecision(compiled, run.precision)
+            self._forward = self._in_precision(compiled)
+        self._recorder = self._make_recorder() if record and on_gpu else None
         # Reading a loss waits for the GPU: there, several are read at a time.
         self._read_every = READ_EVERY if on_gpu else 1
         self._unread: list[tuple[Tensor, Tensor, int]] = []
         self.progress = Progress()
         self._requests: list[int] = []
         self._saved_at = time.monotonic()
+
+    def _in_precision(self, network: nn.Module) -> nn.Module:
+        return InPrecision(network, self.run.precision, lift=not self.method.lifts)
+
+    def _make_recorder(self) -> Recorder | None:
+        if not self.method.capturable:
+            _log.info("%s: steps are not recorded, each operation is started alone", self.run.name)
+            return None
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return Recorder(parameters)
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
@@ -213,13 +245,13 @@ class Trainer:
             DivergenceError: the loss is not finite; no such weights are ever saved.
         """
         if self.progress.step_macs:
-            self._step(self._forward, images, labels)
+            self._step(images, labels)
             return
         with MacCounter() as counter:
-            self._step(self._counted, images, labels)
+            self._step(images, labels, counted=True)
         self.progress.step_macs = counter.executed
 
-    def _step(self, network: nn.Module, images: Tensor, labels: Tensor) -> None:
+    def _step(self, images: Tensor, labels: Tensor, counted: bool = False) -> None:
         progress, run = self.progress, self.run
         moment = self._moment(progress.step)
         self.method.before_step(self.network, moment)
@@ -231,10 +263,16 @@ class Trainer:
         draws = generator(images.device, run.seed, "method", progress.step)
         inputs, targets = self.method.training_batch(images, labels, draws)
         self.method.draw(self.network, inputs)
-        self.optimizer.zero_grad()
-        loss, hits, count = self._gradients(network, inputs, targets)
+        if self._recorder is None or counted:
+            self.optimizer.zero_grad()
+            network = self._counted if counted else self._forward
+            loss, hits = self._gradients(network, inputs, targets)
+        else:
+            compute = partial(self._gradients, self._forward)
+            variant = self.method.recorded(self.network)
+            loss, hits = self._recorder(compute, variant, inputs, targets)
         progress.step += 1
-        self._unread.append((loss, hits, count))
+        self._unread.append((loss.clone(), hits.sum(), hits.numel()))
         if len(self._unread) >= self._read_every:
             self._read()
         self._scaler.step(self.optimizer)  # type: ignore[arg-type]
@@ -244,12 +282,12 @@ class Trainer:
 
     def _gradients(
         self, network: nn.Module, inputs: Tensor, targets: Tensor
-    ) -> tuple[Tensor, Tensor, int]:
-        """Compute the gradients; return the loss and how many of how many predictions are right."""
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the gradients; return the loss and which predictions are right."""
         loss, logits = self.method.loss(network, inputs, targets)
         hits = logits.detach().argmax(-1) == (targets if targets.dim() == 2 else targets[:, None])
         self._scaler.scale(loss).backward()
-        return loss.detach(), hits.sum(), hits.numel()
+        return loss.detach(), hits
 
     def _read(self) -> None:
         """Add what the last steps left on the device to the progress.
@@ -315,16 +353,17 @@ class Trainer:
         progress.loss_sum = 0.0
 
     def _curve(self, name: str, split: datasets.Split) -> dict[str, float]:
-        logits = self.predict(split)
+        logits = evaluation.outputs(self.network, self.data.card, split, between=self._pause)
         labels = split.labels.cpu().numpy()
-        combined = evaluation.combined_log_probabilities(logits, self.method.combine)
-        return {
-            f"{name}_accuracy": evaluation.accuracy(combined, labels),
-            f"{name}_nll": evaluation.nll(combined, labels),
-        }
+        accuracy, nll = evaluation.curve(logits, labels, self.method.combine)
+        return {f"{name}_accuracy": accuracy, f"{name}_nll": nll}
 
     def predict(self, split: datasets.Split) -> evaluation.Array:
-        """Return the current network's logits of a split (see ``evaluation.predict``)."""
+        """Return the current network's logits of a split, to be stored.
+
+        Raises:
+            DivergenceError: see ``evaluation.predict``; the message names the epoch.
+        """
         try:
             return evaluation.predict(self.network, self.data.card, split, between=self._pause)
         except DivergenceError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nfe.engine.datasets import OFFICIAL
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.evaluation import BINS, bin_index
 from nfe.engine.files import read_json, read_npz
@@ -318,7 +319,7 @@ def two_runs(first: Path, second: Path) -> dict[str, Any]:
     for folder, stored in zip((first, second), images, strict=True):
         if "correct" not in stored:
             raise InputError(f"{folder}: a collapsed run has no predictions")
-    data = [[i[key] for key in ("data_hash", "num_classes")] for i in identities]
+    data = [_test_images(identity) for identity in identities]
     if data[0] != data[1]:
         raise InputError(f"{first} and {second} were tested on other images")
     accuracies = [100 * float(np.mean(stored["correct"])) for stored in images]
@@ -331,6 +332,13 @@ def two_runs(first: Path, second: Path) -> dict[str, Any]:
         "only_second_correct": other,
         "p_value": p,
     }
+
+
+def _test_images(identity: Mapping[str, Any]) -> list[Any]:
+    """Return what decides a run's test images; an extended split is what a subset leaves out."""
+    extended = identity.get("test_images", OFFICIAL) != OFFICIAL
+    rest = identity["images_per_class"] if extended else None
+    return [identity["data_hash"], identity["num_classes"], identity.get("class_seed"), rest]
 
 
 def means(settings: Settings) -> dict[str, dict[str, str]]:

@@ -32,5 +32,5 @@ def rows(settings: Mapping[str, Sequence[Mapping[str, str]]], runs: Path) -> lis
 
 def history(run: Path) -> list[dict[str, str]]:
     """Return one row per epoch of a run's folder; none where the run trained nothing itself."""
-    with open(run / "history.csv", newline="") as file:
+    with open(run / "history.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

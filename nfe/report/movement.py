@@ -44,7 +44,7 @@ def moved(suite_name: str, version: str, folder: Path, previous: Path | None) ->
 
 
 def _settings(folder: Path) -> dict[str, Row]:
-    with open(folder / "summary.csv", newline="") as file:
+    with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return dict(zip(labels(rows), rows, strict=True))
 

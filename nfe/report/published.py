@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+from nfe.engine import strict_yaml
 
 FILE = Path(__file__).with_name("published.yaml")
 METRICS = ("accuracy", "nll", "ece")
@@ -31,7 +31,7 @@ Row = dict[str, str]
 
 @functools.cache
 def _studies() -> list[dict[str, Any]]:
-    studies: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())
+    studies: list[dict[str, Any]] = strict_yaml.load(FILE)
     return studies
 
 

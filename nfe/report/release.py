@@ -154,7 +154,9 @@ def _check_dvc(suite_name: str) -> list[dict[str, Any]]:
 
 def _said(command: Sequence[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        )
     except OSError as error:
         raise InputError(f"{command[0]}: cannot be run ({error.strerror})") from None
     if done.returncode:

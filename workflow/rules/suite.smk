@@ -11,10 +11,13 @@ from nfe.engine.datasets import outliers
 from nfe.engine.errors import InputError
 from nfe.engine.files import make_directory, write_json
 from nfe.engine.outputs import RESULT_FILES, evaluation_files, network_name
-from nfe.engine.suite import check_groups, expand
+from nfe.engine.suite import check_groups, expand, read_config
 from nfe.report.catalogue import FORMATS, available
 
 try:
+    # Snakemake has read them, but takes keys that stand twice and 010 for 8.
+    for file in workflow.configfiles:
+        read_config(Path(file))
     SUITE = expand(config)
     # Jobs read the plan from a file of its own content: it cannot change under a running job.
     PLAN = Path(".snakemake", "plans", f"{SUITE.name}-{SUITE.digest}.json")
@@ -101,7 +104,9 @@ def finished(runs):
 
 
 RUNS = [planned.run for planned in SUITE.runs]
-LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in RUNS})
+# The points of a search differ in settings of training: nobody asks how fast each one is.
+TIMED = [] if {"tuning", "finalists"} & set(config) else RUNS
+LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in TIMED})
 # The plan's digest in the name makes tables follow the configuration, not modification times.
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"
 TABLE_NAMES = ("runs.csv", "summary.csv", "summary.md")

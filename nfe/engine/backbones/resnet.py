@@ -33,7 +33,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, conv: Conv, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = conv(inputs, outputs, 3, stride)
+        self.conv1 = conv(inputs, outputs, 3, stride, first=True)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = conv(outputs, outputs, 3)
         self.bn2 = nn.BatchNorm2d(outputs)
@@ -52,7 +52,7 @@ class Bottleneck(nn.Module):
         self, conv: Conv, inputs: int, inner: int, outputs: int, stride: int, groups: int
     ) -> None:
         super().__init__()
-        self.conv1 = conv(inputs, inner, 1)
+        self.conv1 = conv(inputs, inner, 1, first=True)
         self.bn1 = nn.BatchNorm2d(inner)
         self.conv2 = conv(inner, inner, 3, stride, groups=groups)
         self.bn2 = nn.BatchNorm2d(inner)

@@ -37,6 +37,7 @@ class Structure:
         stride: int = 1,
         groups: int = 1,
         shortcut: bool = False,
+        first: bool = False,
     ) -> nn.Conv2d:
         """Return a convolution of ``stage`` without bias, padded to keep the size.
 
@@ -48,6 +49,7 @@ class Structure:
             stride: stride.
             groups: group count in the plain backbone.
             shortcut: whether it stands beside a residual block.
+            first: whether it is the first one within a ResNet's block.
 
         Raises:
             InputError: the group count does not divide the channels.

@@ -5,6 +5,7 @@ Nothing here imports PyTorch, so that preparing images needs neither its time no
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
+# What a test split holds: the official test images, or those and the training images left out.
+OFFICIAL, EXTENDED = TEST_IMAGES = ("official", "extended")
+
 
 @dataclass(frozen=True)
 class Card:
@@ -29,7 +33,7 @@ class Card:
         name: the name used in configurations.
         resolution: side of the square images, in pixels.
         channels: 1 or 3.
-        classes: number of classes; a subset has the first ones.
+        classes: number of classes; a subset has the first ones, unless they are drawn.
         mean: per-channel mean of the training split, on a scale of 0 to 1.
         std: per-channel standard deviation of the training split, on the same scale.
         padding: pixels of black added to each side before the random crop.
@@ -38,6 +42,12 @@ class Card:
         content_hash: what the data must have, whole: a subset keeps the hash of its data set.
         images_per_class: training images, held-out ones included, that a subset takes of each
             class; None for all.
+        class_seed: the seed under which a subset's classes are drawn (see ``splits.classes``);
+            None for the first ones.
+        test_images: ``official``, or ``extended`` by the training images that a subset leaves
+            out (see ``splits.subset``).
+        version: raised whenever the rule that divides the data changes on purpose; part of the
+            identity of the runs on them.
     """
 
     name: str
@@ -51,6 +61,18 @@ class Card:
     batch_size: int
     content_hash: str
     images_per_class: int | None = None
+    class_seed: int | None = None
+    test_images: str = OFFICIAL
+    version: int = 1
+
+    def record(self) -> dict[str, Any]:
+        """Return the facts as JSON values; what came later is there only where it says something.
+
+        So the files of data sets that nothing has changed stay what they were.
+        """
+        later = {"class_seed": None, "test_images": OFFICIAL, "version": 1}
+        facts = dataclasses.asdict(self)
+        return {k: v for k, v in facts.items() if k not in later or v != later[k]}
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import yaml
-
+from nfe.engine import datasets, strict_yaml
 from nfe.engine.datasets.base import Card
 from nfe.engine.datasets.tiny_imagenet import INDEX, Index
 
@@ -15,5 +14,5 @@ def class_names(card: Card) -> tuple[str, ...]:
     if card.name == "tiny-imagenet":
         names = Index.read(INDEX).wnids
     else:
-        names = tuple(yaml.safe_load(_NAMES.read_text())[card.name])
-    return names[: card.classes]
+        names = tuple(strict_yaml.load(_NAMES)[card.name])
+    return tuple(names[label] for label in datasets.labels(card))

@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from nfe.engine import datasets
-from nfe.engine.datasets import prepared
+from nfe.engine.datasets import prepared, splits
 from nfe.engine.datasets.base import Array, Card, Data, Split
 from nfe.engine.errors import InputError, unknown
 from nfe.engine.seeds import global_stream
@@ -110,7 +110,7 @@ def _at(images: Tensor, kind: str, severity: int) -> Iterator[Tensor]:
 
 
 def load(card: Card, kind: str, severity: int, root: Path | None = None) -> Split:
-    """Return the test images of a data set or subset under one corruption.
+    """Return the official test images of a data set or subset under one corruption.
 
     Those of a set that a package ships need no preparing: they are few and small.
 
@@ -126,7 +126,7 @@ def load(card: Card, kind: str, severity: int, root: Path | None = None) -> Spli
         if datasets.dataset(card.name).open is None:
             test = datasets.load(datasets.whole(card), root).test
             made = Split(torch.cat(list(_at(test.images, kind, severity))), test.labels)
-            return made.where(made.labels < card.classes)
+            return splits.of_classes(made, datasets.labels(card))
         raise InputError(
             f"{target}: not prepared: nfe-bench data prepare {card.name}{prepared.CORRUPTED} "
             f"--root {root or prepared.DEFAULT_ROOT}"
@@ -134,4 +134,4 @@ def load(card: Card, kind: str, severity: int, root: Path | None = None) -> Spli
     files = prepared.manifest(target, identity(card))["files"]
     images = torch.from_numpy(prepared.array(target, kind, files))[severity - 1]
     labels = torch.from_numpy(prepared.array(target, "labels", files))
-    return Split(images, labels).where(labels < card.classes)
+    return splits.of_classes(Split(images, labels), datasets.labels(card))

@@ -88,7 +88,7 @@ def unseen_classes(card: Card, root: Path | None = None) -> Split:
         InputError: the card has every class, or the data set is not prepared.
     """
     test = datasets.load(_whole(card), root).test
-    return test.where(test.labels >= card.classes)
+    return test.where(~torch.isin(test.labels, torch.from_numpy(datasets.labels(card))))
 
 
 def _whole(card: Card) -> Card:

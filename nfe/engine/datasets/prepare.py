@@ -1,6 +1,5 @@
 """Get, prepare and check a data set: what ``nfe-bench data`` does."""
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def write_cards(name: str, folder: Path, resolution: int | None = None) -> Itera
     make_directory(folder)
     for card in cards:
         path = folder / f"{name}-{card.resolution}.json"
-        write_json(path, dataclasses.asdict(card))
+        write_json(path, card.record())
         yield path
 
 

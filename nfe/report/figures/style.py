@@ -35,9 +35,10 @@ METHODS = (
     "prune_and_tune",
     "mixmo",
     "local_critic",
+    "narrow_ensemble",
 )
 PRUNERS = ("random", "erk", "magnitude", "snip", "grasp", "synflow")
-_MARKS = ("o", "s", "D", "^", "v", "<", ">", "P", "X", "*", "p", "h", "8", "d", "H", "o", "s")
+_MARKS = ("o", "s", "D", "^", "v", "<", ">", "P", "X", "*", "p", "h", "8", "d", "H", "o", "s", "D")
 # Of few members the mark is open or half full; of many full.
 _FILLS = {2: "none", 4: "left"}
 PANEL_SIZE = (4.4, 3.7)

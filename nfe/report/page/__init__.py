@@ -44,14 +44,14 @@ def render(data: dict[str, Any]) -> str:
     # The package's stub lacks the default: no snippet, the libraries alone.
     bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     plotting = f"(() => {{{bundle}}})();"
-    ours = "\n".join((assets / name).read_text() for name in _SCRIPTS)
+    ours = "\n".join((assets / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     ours = f"(() => {{\n{ours}}})();"
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (plotting, ours))
-    return Template((assets / "page.html").read_text()).substitute(
+    return Template((assets / "page.html").read_text(encoding="utf-8")).substitute(
         suite=escape(data["suite"]),
         note=escape(data["note"]),
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {hashes}",
-        style=(assets / "page.css").read_text(),
+        style=(assets / "page.css").read_text(encoding="utf-8"),
         data=_inert(data),
         vega=f"Vega {vl_convert.get_vega_version()}, Vega-Lite "
         f"{vl_convert.get_vegalite_versions()[-1]}, Vega-Embed "

@@ -98,7 +98,7 @@ def _plan(results: Path) -> Path:
 
 def _table(path: Path) -> tuple[list[str], list[Row]]:
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             return list(reader.fieldnames or []), list(reader)
     except FileNotFoundError:
@@ -161,7 +161,7 @@ def _figures(results: Path, runs: Sequence[Row]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for name in available(groups):
             figures.draw(name, results / "runs.csv", Path(folder))
-            drawn = Path(folder, f"{name}.svg").read_text()
+            drawn = Path(folder, f"{name}.svg").read_text(encoding="utf-8")
             at = f"../../figures/{quote(results.resolve().name)}/{name}"
             links = {kind: f"{at}.{kind}" for kind in FORMATS}
             found.append({"name": name, "image": _image(drawn), "links": links})

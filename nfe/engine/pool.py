@@ -1,0 +1,190 @@
+"""Several runs at once, each in a process of its own: small networks leave most of a GPU idle.
+
+What a run computes does not depend on its neighbours, so identities and bits are those of one run
+after the other; only ``train_seconds`` is that of a shared device.
+"""
+
+import contextlib
+import logging
+import math
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import cast
+
+from nfe.engine.errors import Interrupted
+from nfe.engine.execution import Place, Workplace, attempt
+from nfe.engine.files import read_json
+from nfe.engine.run import Run
+
+_log = logging.getLogger(__name__)
+
+Job = tuple[Run, Place]
+# Between looks at the clock.
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes:
+        name: the run's name.
+        status: ``done``, ``interrupted`` (its state is saved) or ``failed``.
+        seconds: wall time it took, on a shared device.
+        reason: why it failed, in one line.
+    """
+
+    name: str
+    status: str
+    seconds: float
+    reason: str = ""
+
+
+@contextlib.contextmanager
+def shared_gpu() -> Iterator[bool]:
+    """Let processes started inside compute on the GPU side by side, where NVIDIA's MPS is.
+
+    A private daemon (its pipes in a folder of its own) serves them and ends with the block; other
+    users' daemons and the device's settings are left alone. Gives whether there is one.
+    """
+    control = shutil.which("nvidia-cuda-mps-control")
+    if control is None or "CUDA_MPS_PIPE_DIRECTORY" in os.environ:
+        yield control is not None
+        return
+    with tempfile.TemporaryDirectory(prefix="nfe-mps-") as folder:
+        own = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        environment = os.environ | own
+        started = subprocess.run([control, "-d"], env=environment, capture_output=True, check=False)
+        if started.returncode:
+            _log.warning("MPS did not start: %s", started.stderr.decode(errors="replace").strip())
+            yield False
+            return
+        os.environ.update(own)
+        try:
+            yield True
+        finally:
+            for name in own:
+                os.environ.pop(name, None)
+            subprocess.run([control], input=b"quit\n", env=environment, check=False, timeout=30)
+
+
+def _work(channel: Connection, make_workplace: Callable[[], Workplace]) -> None:
+    """Make one run after another as they are handed over, until the channel is closed."""
+    # The terminal's interrupt is the parent's to handle.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    workplace = make_workplace()
+    with contextlib.suppress(EOFError):
+        while True:
+            run, place = channel.recv()
+            channel.send(_made(run, place, workplace))
+
+
+def _made(run: Run, place: Place, workplace: Workplace) -> Outcome:
+    started, status, reason = time.perf_counter(), "done", ""
+    try:
+        if not attempt(run, place, workplace):
+            status, reason = "failed", read_json(place.output / "failure.json")["reason"]
+    except Interrupted as error:
+        status, reason = "interrupted", str(error)
+    return Outcome(run.name, status, time.perf_counter() - started, reason)
+
+
+class _Crew:
+    """The processes that make runs, and what each has in hand."""
+
+    def __init__(self, make_workplace: Callable[[], Workplace]) -> None:
+        self._make_workplace = make_workplace
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: dict[Connection, SpawnProcess] = {}
+        self.busy: dict[Connection, str] = {}
+
+    def start(self) -> Connection:
+        """Start a process and return the channel to it."""
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs, self._make_workplace))
+        process.start()
+        theirs.close()
+        self._processes[ours] = process
+        return ours
+
+    def hand(self, channel: Connection, job: Job) -> None:
+        """Give a process its next run."""
+        channel.send(job)
+        self.busy[channel] = job[0].name
+
+    def hear(self, channel: Connection, told: bool) -> tuple[Outcome, bool]:
+        """Return what became of a process's run, and whether the process is there for another."""
+        name = self.busy.pop(channel)
+        try:
+            outcome: Outcome = channel.recv()
+        except (EOFError, OSError):
+            # Told to stop before it trained, it had no state to save.
+            reason = f"its process ended with status {self.dismiss(channel)}"
+            return Outcome(name, "interrupted" if told else "failed", 0.0, reason), False
+        return outcome, True
+
+    def dismiss(self, channel: Connection) -> int | None:
+        """Let a process end and return its exit status."""
+        channel.close()
+        process = self._processes.pop(channel)
+        process.join()
+        return process.exitcode
+
+    def interrupt(self) -> None:
+        """Ask every run in progress to save its state and stop."""
+        for channel in self.busy:
+            self._processes[channel].terminate()
+
+    def kill(self) -> None:
+        """End what is left at once."""
+        for process in self._processes.values():
+            process.kill()
+            process.join()
+
+
+def execute_all(
+    jobs: Sequence[Job],
+    make_workplace: Callable[[], Workplace],
+    workers: int,
+    seconds: float = math.inf,
+) -> Iterator[Outcome]:
+    """Make runs in ``workers`` processes and yield what became of each as it ends.
+
+    After ``seconds`` no further run is begun, and those in progress save their state and stop:
+    the same call goes on from there. A process that dies (out of memory, say) takes its run with
+    it, not the others: another one is started in its place.
+
+    Args:
+        jobs: runs with their places, in the order in which they are begun; none may combine
+            others.
+        make_workplace: called once in each process; a function of a module, to be sent there.
+        workers: processes at a time, from 1.
+        seconds: when to stop, from now.
+    """
+    crew, waiting, stop_at = _Crew(make_workplace), list(reversed(jobs)), time.monotonic() + seconds
+    told = False
+    try:
+        for _ in range(min(workers, len(waiting))):
+            crew.hand(crew.start(), waiting.pop())
+        while crew.busy:
+            if not told and time.monotonic() >= stop_at:
+                told = True
+                crew.interrupt()
+            for channel in cast("list[Connection]", wait(list(crew.busy), LOOK_SECONDS)):
+                outcome, alive = crew.hear(channel, told)
+                yield outcome
+                if waiting and not told:
+                    crew.hand(channel if alive else crew.start(), waiting.pop())
+                elif alive:
+                    crew.dismiss(channel)
+    finally:
+        crew.kill()

@@ -1,0 +1,116 @@
+"""On a real GPU: recorded steps, resumed runs and repeated runs give the same bits.
+
+In parallel (``pytest -n 16 tests/gpu``) in less than a minute; skipped where there is no GPU, or
+only one that computes nothing.
+"""
+
+import itertools
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from nfe.engine.datasets import Data
+from nfe.engine.errors import InputError
+from nfe.engine.execution import Place, Workplace, execute
+from nfe.engine.method import method_class, method_names
+from nfe.engine.precision import prepare_process
+from nfe.engine.run import Run, specify
+from nfe.engine.throughput import Meter
+from nfe.engine.training import Trained, Trainer
+
+
+def _missing() -> str:
+    if not torch.cuda.is_available():
+        return "no CUDA device"
+    name = torch.cuda.get_device_name()
+    return f"{name} computes nothing" if name.startswith("Null") else ""
+
+
+pytestmark = pytest.mark.skipif(bool(_missing()), reason=_missing() or "a GPU is there")
+
+TRAINED = [name for name in method_names() if method_class(name).member_method is None]
+# Of 30 steps; behind the first recording, before the last phase of those that have phases.
+STOP = 9
+# Scaled losses, where the gradients' check and the scale are recorded, too.
+CASES = [*itertools.product(TRAINED, ("float32", "bfloat16")), ("single", "float16")]
+CASES += [("local_critic", "float16"), ("dst", "float16")]
+
+
+@cache
+def workplace() -> Workplace:
+    return Workplace(torch.device("cuda", 0))
+
+
+def specified(method: str, precision: str, architecture: str = "wrn-10-1") -> Run:
+    prepare_process(1, precision)
+    return specify(
+        dataset="digits",
+        architecture_name=architecture,
+        method=method,
+        epochs=2,
+        precision=precision,
+        recipe={"batch_size": 30},
+    )
+
+
+def data_of(run: Run) -> Data:
+    return workplace().data(run)
+
+
+def check_same(one: Trained, other: Trained) -> None:
+    assert one.history == other.history
+    assert one.train_macs == other.train_macs
+    theirs = other.network.state_dict()
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, theirs[name]), name
+
+
+@pytest.mark.parametrize(("method", "precision"), CASES)
+def test_recorded_and_resumed_steps_give_the_bits_of_direct_ones(
+    method: str, precision: str, tmp_path: Path
+) -> None:
+    run = specified(method, precision)
+    recorded, direct = Trainer(run, data_of(run)), Trainer(run, data_of(run), record=False)
+    calm = recorded.train()
+    assert recorded._recorder is not None
+    assert recorded._recorder._graph is not None
+    assert direct._recorder is None
+    assert all(p.isfinite().all() for p in calm.network.parameters())
+    check_same(calm, direct.train())
+
+    stopped = Trainer(run, data_of(run), tmp_path, checkpoint_seconds=0)
+    stopped.network.train()
+    for number, images, labels in itertools.islice(stopped.batches.epoch(0), STOP):
+        stopped.step(images, labels)
+        stopped.progress.batch = number + 1
+    assert {loss.dtype for loss, _, _ in stopped._unread} == {torch.float32}
+    stopped._pause()
+    check_same(calm, Trainer(run, data_of(run), tmp_path).train())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "pixels"), [("wrn-10-1", 32), ("resnet18", 32), ("vgg16", 32), ("vgg16", 96)]
+)
+@pytest.mark.parametrize("method", TRAINED)
+def test_nothing_is_refused_in_deterministic_mode(
+    method: str, architecture: str, pixels: int
+) -> None:
+    try:
+        run = specified(method, "float32", architecture)
+        meter = Meter(run, 12, pixels, warm_up=5)
+    except InputError as error:
+        pytest.skip(str(error))
+    assert torch.get_deterministic_debug_mode() == 2
+    assert all(p.isfinite().all() for p in meter._trainer.network.parameters())
+
+
+@pytest.mark.parametrize("method", ["nfe", "mc_dropout", "mixmo"])
+def test_two_runs_leave_the_same_files(method: str, tmp_path: Path) -> None:
+    run = specified(method, "bfloat16")
+    for name in ("a", "b"):
+        place = Place(tmp_path / name, tmp_path / name, tmp_path, tmp_path)
+        execute(run, place, workplace())
+    for name in ("metrics.json", "history.csv", "per_image.npz", "model.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
