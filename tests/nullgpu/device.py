@@ -66,6 +66,7 @@ def environment() -> dict[str, str]:
         "TRITON_LIBCUDA_PATH": folder,
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "OMP_NUM_THREADS": "1",
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",
         "PYTHONWARNINGS": "ignore",
     }
     return os.environ | own

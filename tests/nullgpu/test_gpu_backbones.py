@@ -12,7 +12,7 @@ BACKBONES = (
     "wrn-10-1 32",
     "resnet18 32",
     "resnet50 32",
-    "resnext50-32x4d 32",
+    "resnext50 32",
     "vgg16 32",
     "vgg16 96",
 )
