@@ -30,6 +30,7 @@ import torch
 
 from nfe.engine.environment import device_name, environment
 from nfe.engine.files import write_csv, write_json
+from nfe.engine.precision import prepare_process
 from nfe.engine.run import Run, specify
 
 FOLDER = Path(__file__).parent
@@ -203,6 +204,7 @@ def latency(architecture: str, precision: str) -> Iterator[Row]:
     from nfe.engine.throughput import noise
 
     device = torch.device("cuda")
+    prepare_process(1, precision)
     images = torch.rand(1, 3, PIXELS, PIXELS, device=device)
     networks: dict[str, torch.nn.Module] = {}
     for name, method, settings in SETTINGS:
