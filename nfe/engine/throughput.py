@@ -75,13 +75,16 @@ class Meter:
         device: where it trains.
     """
 
-    def __init__(self, run: Run, batch: int, pixels: int, warm_up: int = 3) -> None:
-        """Make the run ready and take ``warm_up`` steps."""
+    def __init__(
+        self, run: Run, batch: int, pixels: int, warm_up: int = 3, record: bool = True
+    ) -> None:
+        """Make the run ready and take ``warm_up`` steps; for ``record`` see ``Trainer``."""
         recipe = dataclasses.replace(run.recipe, batch_size=batch)
         self._run = dataclasses.replace(run, recipe=recipe, epochs=EPOCHS)
         self.device = default_device()
         prepare_process(run.threads, run.precision)
-        self._trainer = Trainer(self._run, noise(run, batch, pixels).to(self.device))
+        data = noise(run, batch, pixels).to(self.device)
+        self._trainer = Trainer(self._run, data, record=record)
         epochs = itertools.count()
         self._batches = itertools.chain.from_iterable(map(self._trainer.batches.epoch, epochs))
         for _ in range(warm_up):
