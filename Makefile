@@ -2,6 +2,7 @@
 # make benchmark  the quick suite, trained afresh into reproduction/  (FRESH=1 starts over)
 # make test       the core tests
 # make test-slow  the tests that take minutes each
+# make test-nullgpu  the GPU code's tests, on a GPU that computes nothing (needs a C compiler)
 # make test-slurm the tests on a real SLURM cluster, started on this machine (as root, once)
 # make test-browser  the results page in a real Chromium, installed where it is missing (as root, once)
 # make docs       the documentation as a site, docs/_site/docs/index.html
@@ -13,7 +14,7 @@ BIN := .venv/bin
 CORES ?= all
 WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: benchmark test test-slow test-slurm test-browser docs lint format lock clean
+.PHONY: benchmark test test-slow test-nullgpu test-slurm test-browser docs lint format lock clean
 
 .venv: .venv/.complete
 
@@ -36,6 +37,9 @@ test: .venv
 
 test-slow: .venv
 	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+
+test-nullgpu: .venv
+	$(BIN)/python -m pytest -n auto --dist loadfile tests/nullgpu
 
 # Three clusters side by side: the tests wait more than they compute.
 test-slurm: .venv

@@ -72,6 +72,7 @@ HOW: dict[str, tuple[str, str]] = {
     # CONTRIBUTING
     "make test-slurm": ("make -n test-slurm", "installs SLURM as root; .ci/run calls it"),
     "make test-browser": ("make -n test-browser", "continuous integration runs it"),
+    "make test-nullgpu": ("make -n test-nullgpu", "continuous integration runs it"),
     "make lint": ("make -n lint", "continuous integration runs it"),
     ".venv/bin/python -m pip install --no-deps --no-build-isolation examples/multi_head": (
         "tests/test_contributed_method.py",
@@ -163,6 +164,14 @@ HOW: dict[str, tuple[str, str]] = {
         "trains for an hour, and needs the data; rehearsed in tests/test_audit.py",
     ),
     # docs/performance.md
+    "python benchmarks/launches.py": (
+        "python -m py_compile benchmarks/launches.py",
+        "minutes; tests/nullgpu measures the same in smaller networks",
+    ),
+    "python tests/nullgpu/costs.py": (
+        "python -m py_compile tests/nullgpu/costs.py",
+        "writes a table that tests/nullgpu holds the engine to",
+    ),
     "python benchmarks/speed.py": (
         "python -m py_compile benchmarks/speed.py",
         "an hour of measuring",

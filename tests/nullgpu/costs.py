@@ -30,7 +30,7 @@ CASES = (
 )
 
 
-def cost(case: str, precision: str = PRECISION) -> dict[str, Any]:
+def cost(case: str, record: str = "recorded") -> dict[str, Any]:
     """Return launches and host milliseconds a step, and the peak of memory in MB.
 
     A graph that is replayed is one launch. ``astray`` is what was launched beside a recording
@@ -38,7 +38,7 @@ def cost(case: str, precision: str = PRECISION) -> dict[str, Any]:
 
     Args:
         case: method, architecture and batch size.
-        precision: the run's precision.
+        record: ``recorded`` to have the steps recorded where the method allows it.
     """
     method, architecture, batch = case.split()
     run = specify(
@@ -46,12 +46,12 @@ def cost(case: str, precision: str = PRECISION) -> dict[str, Any]:
         architecture_name=architecture,
         method=method,
         epochs=1,
-        precision=precision,
+        precision=PRECISION,
     )
     gc.collect()  # The case before this one, whose references go in circles.
     torch.cuda.reset_peak_memory_stats()
     reset()
-    meter = Meter(run, int(batch), PIXELS, warm_up=WARM_UP)
+    meter = Meter(run, int(batch), PIXELS, warm_up=WARM_UP, record=record == "recorded")
     astray = dict(counts(Kind.ASTRAY))
     reset()
     started = time.process_time()
@@ -62,7 +62,7 @@ def cost(case: str, precision: str = PRECISION) -> dict[str, Any]:
     return {
         "method": method,
         "architecture": architecture,
-        "precision": precision,
+        "precision": PRECISION,
         "batch": int(batch),
         "launches": round(launched / STEPS, 1),
         "astray": astray,

@@ -15,8 +15,9 @@ ALIASES = {
     "cudnn_batch_norm": "native_batch_norm",
     "cudnn_batch_norm_backward": "native_batch_norm_backward",
 }
-# These make and move memory; how often is the device's own affair.
-MEMORY = {"empty", "empty_like", "empty_strided", "new_empty", "zeros_like", "detach", "stack"}
+# These make and copy memory, when and how often is the device's own affair; so are views.
+MEMORY = {"empty", "empty_like", "empty_strided", "new_empty", "zeros_like", "stack"}
+MEMORY |= {"clone", "copy_", "detach"}
 LOSSES = ("_log_softmax", "_softmax", "nll_loss_forward", "mse_loss", "logsumexp")
 
 
@@ -33,7 +34,8 @@ class Formats(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         name = func._overloadpacket.__name__
         first = out[0] if isinstance(out, tuple | list) and out else out
-        if name not in MEMORY and isinstance(first, Tensor) and first.is_floating_point():
+        computed = name not in MEMORY and not func.is_view and isinstance(first, Tensor)
+        if computed and first.is_floating_point():
             self.found[ALIASES.get(name, name)].add(str(first.dtype).removeprefix("torch."))
         return out
 

@@ -30,6 +30,8 @@ static cudnnStatus_t make(void *made) {
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t *made) { return make(made); }
 
+cudnnStatus_t cudnnCreateTensorDescriptor(cudnnTensorDescriptor_t *made) { return make(made); }
+
 cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
     ((struct handle *)handle)->stream = stream;
     return OK;

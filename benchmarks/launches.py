@@ -1,0 +1,52 @@
+"""What a step asks of the host and of a GPU's memory: python benchmarks/launches.py
+
+Writes benchmarks/launches.csv, each method on ResNet18 and WRN-28-10 in bfloat16, batch 128 at
+32×32: launches and host milliseconds a step, with steps recorded and one operation at a time, and
+the peak of memory. Measured on the null GPU (docs/performance.md), so no GPU is needed, only a C
+compiler; host times want an otherwise idle machine. Minutes.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from nfe.engine.environment import environment
+from nfe.engine.files import write_csv, write_json
+from nfe.engine.precision import default_device
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "nullgpu"))
+from costs import LARGE, cost
+from device import each
+from stepping import TRAINED
+
+OUTPUT = Path(__file__).with_suffix(".csv")
+PLACE = ("method", "architecture", "precision", "batch")
+MEASURED = ("launches", "host_ms", "peak_mb")
+COLUMNS = (*PLACE, *MEASURED, *(f"{name}_unrecorded" for name in MEASURED))
+BATCH = 128
+# Of one process, which measures one architecture with or without recordings.
+SECONDS = 1800
+
+
+def rows(architecture: str) -> list[dict[str, Any]]:
+    """Return the rows of one architecture."""
+    cases = tuple(f"{method} {architecture} {BATCH}" for method in TRAINED)
+    recorded = each(cost, cases, "recorded", seconds=SECONDS)
+    direct = each(cost, cases, "direct", seconds=SECONDS)
+    found = []
+    for case in cases:
+        row, before = recorded[case].get(), direct[case].get()
+        row |= {f"{name}_unrecorded": before[name] for name in MEASURED}
+        found.append({name: row[name] for name in COLUMNS})
+    return found
+
+
+def main() -> None:
+    """Measure everything and write the table."""
+    write_csv(OUTPUT, COLUMNS, [row for name in LARGE for row in rows(name)])
+    write_json(OUTPUT.with_suffix(".json"), {"environment": environment(default_device())})
+    print(OUTPUT.read_text(), end="")
+
+
+if __name__ == "__main__":
+    main()
