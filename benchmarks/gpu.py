@@ -30,6 +30,7 @@ import torch
 
 from nfe.engine.environment import device_name, environment
 from nfe.engine.files import write_csv, write_json
+from nfe.engine.precision import prepare_process
 from nfe.engine.run import Run, specify
 
 FOLDER = Path(__file__).parent
@@ -37,10 +38,9 @@ COLUMNS = ("question", "architecture", "setting", "precision", "measure", "value
 Row = dict[str, Any]
 
 BATCH, PIXELS = 128, 32
-ROUNDS, ROUND_SECONDS = 5, 0.4
-ARCHITECTURES = ("wrn-10-2", "resnet18", "wrn-28-10")
+ROUNDS, ROUND_SECONDS = 5, 0.15
 SMALL = "wrn-16-2"
-AT_ONCE = (1, 4, 8, 12)
+AT_ONCE = (1, 2, 4, 8, 12)
 # A setting: its name, method and settings.
 Setting = tuple[str, str, dict[str, Any]]
 SINGLE: Setting = ("single", "single", {})
@@ -56,6 +56,10 @@ SETTINGS: tuple[Setting, ...] = (
     ("batch_ensemble", "batch_ensemble", {}),
     ("exit_ensemble_distillation", "exit_ensemble_distillation", {}),
 )
+# Measured without recorded steps, too.
+EAGER_TOO = ("single", "nfe N = 3", "nfe N = 3, alternating")
+# A large network: what the GPU itself computes; measured for the first settings alone.
+LARGE, FIRST = "wrn-28-10", 3
 
 
 def run_of(architecture: str, method: str, settings: dict[str, Any], precision: str) -> Run:
@@ -89,8 +93,8 @@ def step(architecture: str, precision: str) -> Iterator[Row]:
     from nfe.engine.throughput import Meter
 
     meters: dict[tuple[str, bool], Any] = {}
-    for name, method, settings in SETTINGS:
-        for record in (True, False) if method in ("single", "nfe") else (True,):
+    for name, method, settings in SETTINGS[: FIRST if architecture == LARGE else None]:
+        for record in (True, False) if name in EAGER_TOO else (True,):
             label = name if record else f"{name}, eager"
             try:
                 torch.cuda.empty_cache()
@@ -131,14 +135,14 @@ def step(architecture: str, precision: str) -> Iterator[Row]:
         )
 
 
-def one(precision: str, seconds: str) -> Iterator[Row]:
-    """Yield the rate of one small run; several of these processes share the GPU."""
+def one(precision: str) -> Iterator[Row]:
+    """Yield the rate of a small run each time a line says for how many seconds to train."""
     from nfe.engine.throughput import Meter
 
     meter = Meter(run_of(SMALL, "single", {}, precision), BATCH, PIXELS, warm_up=20)
-    # All processes begin together, or the first would be measured alone.
-    sys.stdin.readline()
-    yield {"rate": meter.rate(float(seconds))}
+    yield {"rate": 0.0}
+    for line in sys.stdin:
+        yield {"rate": meter.rate(float(line))}
 
 
 def several(precision: str) -> Iterator[Row]:
@@ -147,19 +151,26 @@ def several(precision: str) -> Iterator[Row]:
 
     rates: dict[int, float] = {}
     with shared_gpu() as daemon:
+        children = [_child("one", precision, stdin=subprocess.PIPE) for _ in range(max(AT_ONCE))]
+        _heard(children)
         for count in AT_ONCE:
-            children = [_child("one", precision, "3", stdin=subprocess.PIPE) for _ in range(count)]
-            time.sleep(12 + count / 2)
-            for child in children:
-                if child.stdin is not None:
-                    child.stdin.write("go\n")
-                    child.stdin.flush()
-            said = [json.loads(child.communicate()[0].splitlines()[-1]) for child in children]
-            rates[count] = sum(found["rate"] for found in said)
+            # All begin together, or the first would be measured alone.
+            for child in children[:count]:
+                child.stdin.write("2\n")  # type: ignore[union-attr]
+                child.stdin.flush()  # type: ignore[union-attr]
+            rates[count] = sum(_heard(children[:count]))
             label = f"{count} at once, {'MPS' if daemon else 'no MPS'}"
             at = ("several", SMALL, label, precision)
             yield _row(*at, measure="rate", value=rates[count], unit="images/s")
             yield _row(*at, measure="gain", value=rates[count] / rates[1], unit="×")
+        for child in children:
+            child.communicate()
+
+
+def _heard(children: list[subprocess.Popen[str]]) -> list[float]:
+    """Wait until each process has said something and return the rates."""
+    lines = [child.stdout.readline() for child in children]  # type: ignore[union-attr]
+    return [float(json.loads(line)["rate"]) for line in lines]
 
 
 def common(architecture: str, precision: str) -> Iterator[Row]:
@@ -193,6 +204,7 @@ def latency(architecture: str, precision: str) -> Iterator[Row]:
     from nfe.engine.throughput import noise
 
     device = torch.device("cuda")
+    prepare_process(1, precision)
     images = torch.rand(1, 3, PIXELS, PIXELS, device=device)
     networks: dict[str, torch.nn.Module] = {}
     for name, method, settings in SETTINGS:
@@ -228,12 +240,12 @@ QUESTIONS: dict[str, Callable[..., Iterator[Row]]] = {
 }
 # What is asked, in order, with arguments.
 PLAN: tuple[tuple[str, ...], ...] = (
-    ("step", "wrn-10-2", "bfloat16"),
     ("step", "resnet18", "bfloat16"),
-    ("several", "bfloat16"),
+    ("step", "wrn-10-2", "bfloat16"),
     ("latency", "resnet18", "bfloat16"),
-    ("latency", "wrn-10-2", "bfloat16"),
     ("step", "wrn-28-10", "bfloat16"),
+    ("several", "bfloat16"),
+    ("latency", "wrn-10-2", "bfloat16"),
     ("common", "resnet18", "bfloat16"),
     ("common", "wrn-28-10", "bfloat16"),
     ("step", "resnet18", "float32"),

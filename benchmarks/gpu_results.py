@@ -7,6 +7,7 @@ On a machine with the data set, take along the images that some suites use:
 On the machine with the GPU (PyTorch and this checkout; see docs/performance.md):
 
   python benchmarks/gpu_results.py train --bundle images.npz --root FOLDER --seconds 420 CONFIG …
+  python benchmarks/gpu_results.py latency --bundle images.npz --root FOLDER CONFIG
 
 The suites are made one after the other, several runs at once in processes that share the GPU,
 first seeds first, so that what a time limit cuts off leaves complete seeds; the same command goes
@@ -30,14 +31,14 @@ from typing import Any
 
 import torch
 
-from nfe.engine import datasets
+from nfe.engine import datasets, latency, shifts
 from nfe.engine.datasets import bundle
 from nfe.engine.errors import InputError
 from nfe.engine.execution import Place, Workplace, execute
 from nfe.engine.files import write_bytes
 from nfe.engine.pool import execute_all, shared_gpu
 from nfe.engine.run import Run
-from nfe.engine.suite import Suite, expand, read_config
+from nfe.engine.suite import Suite, expand, read_config, timed
 from nfe.engine.tuning import KINDS, Space, space
 from nfe.report import tuning
 
@@ -91,8 +92,27 @@ def make(
             outcome.reason,
         )
     _log.info("%s: %s in %.0f s", suite.name, dict(ended), time.monotonic() - started)
-    missing = len(waiting) - ended["done"] - ended["failed"]
-    return missing + combine(suite, root, make_workplace())
+    return len(waiting) - ended["done"] - ended["failed"]
+
+
+def evaluate(config: dict[str, Any], suite: Suite, root: Path, here: Workplace) -> None:
+    """Make the evaluation of clean predictions that the suite asks for, of finished runs."""
+    groups = set(config.get("evaluate", {"groups": []}).get("groups", config["groups"]))
+    for planned in suite.runs:
+        place = Place.under(root, suite.name, planned.run)
+        if groups & set(planned.groups) and _finished(place):
+            shifts.evaluate(planned.run, place, here)
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """Measure the latencies that the suites ask for; nothing else may run on the device."""
+    here = Workplace(torch.device(arguments.device), bundle=arguments.bundle)
+    for path in arguments.configs:
+        config = read_config(path)
+        suite = expand(config)
+        for run in timed(config, suite.runs):
+            latency.measure(run, arguments.root / "results" / suite.name / "latency", here)
+    return 0
 
 
 def _finished(place: Place) -> bool:
@@ -159,6 +179,10 @@ def train(arguments: argparse.Namespace) -> int:
             offered = space(config["tuning"]) if "tuning" in config else offered
             suite = expand(config)
             missing += make(suite, arguments.root, make_workplace, arguments.workers, until)
+            # Of stored predictions, which needs no GPU; nor must this process hold the daemon.
+            here = Workplace(torch.device("cpu"), bundle=arguments.bundle)
+            missing += combine(suite, arguments.root, here)
+            evaluate(config, suite, arguments.root, here)
             if following is None:
                 break
             if missing and any(kind in read_config(following) for kind in KINDS):
@@ -176,12 +200,14 @@ def main() -> None:
     packing.add_argument("--output", type=Path, required=True)
     packing.add_argument("--data-root", type=Path, help="folder of prepared data")
     training = commands.add_parser("train", help="make the suites' runs")
-    training.add_argument("--bundle", type=Path, help="what pack wrote (default: prepared data)")
-    training.add_argument("--root", type=Path, required=True, help="folder of results/, artifacts/")
-    training.add_argument("--device", default="cuda")
+    timing = commands.add_parser("latency", help="measure the suites' networks, alone")
+    for command in (training, timing):
+        command.add_argument("--bundle", type=Path, help="from pack (default: prepared data)")
+        command.add_argument("--root", type=Path, required=True, help="folder of results/")
+        command.add_argument("--device", default="cuda")
     training.add_argument("--workers", type=int, default=8, help="runs at once")
     training.add_argument("--seconds", type=float, default=float("inf"), help="stop by then")
-    for command in (packing, training):
+    for command in (packing, training, timing):
         command.add_argument("configs", type=Path, nargs="+", metavar="CONFIG")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -189,7 +215,8 @@ def main() -> None:
         if arguments.command == "pack":
             pack(arguments.configs, arguments.data_root, arguments.output)
         else:
-            sys.exit(1 if train(arguments) else 0)
+            made = {"train": train, "latency": measure}[arguments.command](arguments)
+            sys.exit(1 if made else 0)
     except InputError as error:
         sys.exit(f"gpu_results.py: error: {error}")
 

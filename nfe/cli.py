@@ -133,13 +133,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def latency(arguments: argparse.Namespace) -> int:
-    """Measure the latency of every network of a suite."""
+    """Measure the latency of every network of a suite, or of some groups."""
     from nfe.engine.latency import measure
     from nfe.engine.suite import load_plan
 
     suite = load_plan(arguments.plan)
     workplace = _workplace(arguments, suite)
-    for planned in suite.runs:
+    wanted = set(arguments.group or (group for p in suite.runs for group in p.groups))
+    for planned in (p for p in suite.runs if wanted & set(p.groups)):
         measure(planned.run, arguments.root / "results" / suite.name / "latency", workplace)
     return 0
 
@@ -374,7 +375,9 @@ def build_parser() -> argparse.ArgumentParser:
     _job_options(p)
     p.add_argument("--run", nargs="+", required=True, metavar="RUN")
 
-    _job_options(command("latency", latency))
+    p = command("latency", latency)
+    _job_options(p)
+    p.add_argument("--group", nargs="+", help="groups of the suite (default: all)")
 
     p = command("tables", tables)
     source = p.add_mutually_exclusive_group(required=True)

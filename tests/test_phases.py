@@ -83,14 +83,14 @@ def test_the_default_rate_is_the_recipes() -> None:
 def stopped_after(step: int, run: Run, data: datasets.Data, state: Path) -> None:
     """Train until ``step`` steps are taken and the state is saved."""
     trainer = Trainer(run, data, state)
-    take = trainer._step
+    take = trainer.step
 
     def counted(*arguments: Any) -> None:
         take(*arguments)
         if trainer.progress.step == step:
             trainer._requests.append(15)
 
-    trainer._step = counted  # type: ignore[method-assign]
+    trainer.step = counted  # type: ignore[method-assign]
     with pytest.raises(Interrupted, match=f"after step {step}; state saved"):
         trainer.train()
 

@@ -18,7 +18,7 @@ from nfe.engine import checkpoint, datasets, evaluation
 from nfe.engine.checkpoint import Progress
 from nfe.engine.errors import DivergenceError, InputError, Interrupted
 from nfe.engine.execution import Place, Workplace, execute
-from nfe.engine.optimizer import SGD
+from nfe.engine.optimizer import SGD, fused_adam_steps
 from nfe.engine.precision import default_device, fastest, usable_threads
 from nfe.engine.run import specify
 from nfe.engine.training import Trainer
@@ -196,6 +196,54 @@ def test_the_optimizer_is_pytorchs_bit_for_bit(nesterov):
     for a, b in zip(ours, theirs, strict=True):
         buffers = (o.state[p]["momentum_buffer"] for o, p in zip(optimizers, (a, b), strict=True))
         assert torch.equal(*buffers)
+
+
+@pytest.mark.parametrize("scale", [None, 8.0])
+def test_fused_adam_is_pytorchs_and_passes_over_gradients_that_are_not_finite(scale):
+    draws = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(5, 3, generator=draws)) for _ in range(3)]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    optimizer, states = torch.optim.Adam(theirs, lr=0.01, fused=True), [{}, {}, {}]
+    for infinite in (0.0, 1.0, 0.0):
+        for a, b in zip(ours, theirs, strict=True):
+            b.grad = torch.randn(5, 3, generator=draws)
+            a.grad = b.grad * (scale or 1)
+        scaling = (torch.tensor(scale), torch.tensor(infinite)) if scale else ()
+        if scale and infinite:
+            before = [p.detach().clone() for p in ours]
+            fused_adam_steps(ours, states, 0.01, *scaling)
+            assert all(torch.equal(a, b) for a, b in zip(ours, before, strict=True))
+            continue
+        fused_adam_steps(ours, states, 0.01, *scaling)
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert {state["step"].item() for state in states} == {2.0 if scale else 3.0}
+
+
+def test_a_scaled_step_is_the_plain_one_or_none():
+    settings = {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+    draws = torch.Generator().manual_seed(0)
+    plain = [torch.nn.Parameter(torch.randn(5, 3, generator=draws)) for _ in range(2)]
+    scaled = [torch.nn.Parameter(p.detach().clone()) for p in plain]
+    groups = [[{"params": p[:1]}, {"params": p[1:], "algorithm": "adam"}] for p in (plain, scaled)]
+    one, other = (SGD(group, **settings) for group in groups)
+    scaler = GradScaler("cpu", init_scale=1024)
+    for infinite in (True, False, False):
+        for a, b in zip(plain, scaled, strict=True):
+            a.grad = torch.randn(5, 3, generator=draws)
+            b.grad = a.grad * scaler.get_scale()
+        if infinite:
+            scaled[0].grad[0, 0] = torch.inf
+        else:
+            one.step()
+        scaler.scale(torch.zeros(()))
+        scaler.step(other)
+        scaler.update()
+        assert all(torch.equal(a, b) for a, b in zip(plain, scaled, strict=True))
+        assert infinite or all(
+            torch.equal(a.grad, b.grad) for a, b in zip(plain, scaled, strict=True)
+        )
+    assert scaler.get_scale() == 512
 
 
 def test_a_start_does_not_import_the_compiler():

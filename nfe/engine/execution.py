@@ -12,6 +12,7 @@ import logging
 import shutil
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import torch
 from nfe.engine import checkpoint, cost, datasets, evaluation, stopping
 from nfe.engine.datasets import Card, Data, bundle
 from nfe.engine.datasets.staging import stage
-from nfe.engine.environment import environment
+from nfe.engine.environment import device_name, environment
 from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
 from nfe.engine.files import (
     alone,
@@ -69,6 +70,14 @@ class Workplace:
         if run.card not in self._data:
             self._data = {run.card: self._loaded(run.card).to(self.device)}
         return self._data[run.card]
+
+    def spent(self, seconds: float | None) -> dict[str, Any]:
+        """Return how long training took here, on what, and beside how many others."""
+        return {
+            "train_seconds": None if seconds is None else round(seconds, 3),
+            "device": device_name(self.device),
+            **({"runs_at_once": self.at_once} if self.at_once > 1 else {}),
+        }
 
     def _loaded(self, card: Card) -> Data:
         if self.bundle is not None:
@@ -253,7 +262,8 @@ def _train_and_write(trainer: Trainer, run: Run, place: Place, workplace: Workpl
     if exits := run.build_method().exit_macs(trained.network, image):
         costs["exit_macs"] = exits
     checkpoint.save_weights(place.artifacts / "model.safetensors", trained.network, run.digest)
-    _write(run, place, workplace, predictions, costs, trained.history, trained.seconds)
+    spent = workplace.spent(trained.seconds)
+    _write(run, place, workplace, predictions, costs, trained.history, spent)
 
 
 def _combine(run: Run, place: Place, workplace: Workplace) -> None:
@@ -272,8 +282,18 @@ def _combine(run: Run, place: Place, workplace: Workplace) -> None:
     names = ("parameters", "nonzero_parameters", "macs_nonzero", "macs_dense", "train_macs")
     costs = {name: sum(member[name] for member in metrics) for name in names}
     costs["member_runs"] = [member.name for member in run.members()]
-    seconds = sum(timing["train_seconds"] for timing in timings)
-    _write(run, place, workplace, predictions, costs, [], seconds)
+    _write(run, place, workplace, predictions, costs, [], _spent_by(timings))
+
+
+def _spent_by(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what training took that others have done: where it is combined does not matter."""
+    devices = dict.fromkeys(timing["device"] for timing in members)
+    at_once = max(timing.get("runs_at_once", 1) for timing in members)
+    return {
+        "train_seconds": round(sum(timing["train_seconds"] for timing in members), 3),
+        "device": " and ".join(devices),
+        **({"runs_at_once": at_once} if at_once > 1 else {}),
+    }
 
 
 def _readable(path: Path) -> bool:
@@ -301,7 +321,7 @@ def _write(
     predictions: dict[str, Any],
     costs: dict[str, Any],
     history: list[dict[str, Any]],
-    seconds: float,
+    spent: dict[str, Any],
 ) -> None:
     combine = run.build_method().combine
     metrics = {"status": "ok", **evaluation.test_scores(predictions, combine), **costs}
@@ -311,32 +331,27 @@ def _write(
     per_image = evaluation.per_image(
         predictions["test_logits"], predictions["test_labels"], combine
     )
-    _write_results(run, place, workplace, metrics, per_image, history, seconds)
+    _write_results(place, workplace, metrics, per_image, history, spent)
 
 
 def _write_collapsed(run: Run, place: Place, workplace: Workplace, reason: str) -> None:
     metrics = {"status": "collapsed", "reason": reason}
-    _write_results(run, place, workplace, metrics, {}, [], None)
+    _write_results(place, workplace, metrics, {}, [], workplace.spent(None))
 
 
 def _write_results(
-    run: Run,
     place: Place,
     workplace: Workplace,
     metrics: dict[str, Any],
     per_image: dict[str, Any],
     history: list[dict[str, Any]],
-    seconds: float | None,
+    spent: dict[str, Any],
 ) -> None:
-    device = workplace.device
     timing = {
-        "train_seconds": None if seconds is None else round(seconds, 3),
-        "device": environment(device)["device_name"],
+        **spent,
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "environment": environment(device),
+        "environment": environment(workplace.device),
     }
-    if workplace.at_once > 1:
-        timing["runs_at_once"] = workplace.at_once
     columns = list(history[0]) if history else ["epoch"]
     write_csv(place.output / "history.csv", columns, history)
     write_npz(place.output / "per_image.npz", per_image)

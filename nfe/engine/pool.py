@@ -79,7 +79,10 @@ def shared_gpu() -> Iterator[bool]:
         finally:
             for name in own:
                 os.environ.pop(name, None)
-            subprocess.run([control], input=b"quit\n", env=environment, check=False, timeout=30)
+            try:
+                subprocess.run([control], input=b"quit\n", env=environment, check=False, timeout=10)
+            except subprocess.TimeoutExpired:
+                _log.warning("MPS did not end: %s", folder)
 
 
 def _work(channel: Connection, prepare: Prepare) -> None:

@@ -217,6 +217,21 @@ def check_groups(config: Mapping[str, Any], names: Iterable[str], key: str) -> N
             raise unknown(f"group of the suite ({key})", name, config["groups"])
 
 
+def timed(config: Mapping[str, Any], runs: Iterable[Planned]) -> list[Run]:
+    """Return the runs whose networks' latency the configuration asks for.
+
+    The points of a search differ in settings of training: nobody asks how fast each one is.
+
+    Raises:
+        InputError: it names a group that the suite has not.
+    """
+    asked = config.get("latency", [] if {"tuning", "finalists"} & set(config) else None)
+    if asked is None:
+        return [planned.run for planned in runs]
+    check_groups(config, asked, "latency")
+    return [planned.run for planned in runs if set(asked) & set(planned.groups)]
+
+
 def _groups(config: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
     """Return the groups to make: all, or those that ``only`` names."""
     groups: dict[str, list[Mapping[str, Any]]] = config["groups"]

@@ -33,7 +33,8 @@ CASES = (
 def cost(case: str, precision: str = PRECISION) -> dict[str, Any]:
     """Return launches and host milliseconds a step, and the peak of memory in MB.
 
-    A graph that is replayed is one launch.
+    A graph that is replayed is one launch. ``astray`` is what was launched beside a recording
+    while it was made, and would be missing in it.
 
     Args:
         case: method, architecture and batch size.
@@ -49,7 +50,9 @@ def cost(case: str, precision: str = PRECISION) -> dict[str, Any]:
     )
     gc.collect()  # The case before this one, whose references go in circles.
     torch.cuda.reset_peak_memory_stats()
+    reset()
     meter = Meter(run, int(batch), PIXELS, warm_up=WARM_UP)
+    astray = dict(counts(Kind.ASTRAY))
     reset()
     started = time.process_time()
     for _ in range(STEPS):
@@ -62,6 +65,7 @@ def cost(case: str, precision: str = PRECISION) -> dict[str, Any]:
         "precision": precision,
         "batch": int(batch),
         "launches": round(launched / STEPS, 1),
+        "astray": astray,
         "host_ms": round(1000 * seconds / STEPS, 2),
         "peak_mb": round(torch.cuda.max_memory_allocated() / 1e6, 1),
     }

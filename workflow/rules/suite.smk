@@ -11,7 +11,7 @@ from nfe.engine.datasets import outliers
 from nfe.engine.errors import InputError
 from nfe.engine.files import make_directory, write_json
 from nfe.engine.outputs import RESULT_FILES, evaluation_files, network_name
-from nfe.engine.suite import check_groups, expand, read_config
+from nfe.engine.suite import check_groups, expand, read_config, timed
 from nfe.report.catalogue import FORMATS, available
 
 try:
@@ -29,6 +29,7 @@ try:
     asked = EVALUATE.get("groups", config["groups"])
     check_groups(config, asked, "evaluate")
     EVALUATED = [p.run for p in SUITE.runs if set(asked) & set(p.groups)]
+    TIMED = timed(config, SUITE.runs)
     for name in EVALUATE.get("ood", []):
         if not any(outliers.fits(planned.run.card, name) for planned in SUITE.runs):
             outliers.check(SUITE.runs[0].run.card, name)
@@ -104,8 +105,6 @@ def finished(runs):
 
 
 RUNS = [planned.run for planned in SUITE.runs]
-# The points of a search differ in settings of training: nobody asks how fast each one is.
-TIMED = [] if {"tuning", "finalists"} & set(config) else RUNS
 LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in TIMED})
 # The plan's digest in the name makes tables follow the configuration, not modification times.
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"

@@ -47,5 +47,7 @@ rule latency:
     threads: lambda wildcards: workflow.cores or 1
     resources:
         **demand(RUNS[:1]),
+    params:
+        groups=["--group", *config["latency"]] if "latency" in config else "",
     shell:
-        "{TRAIN} latency --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} >> {log:q} 2>&1"
+        "{TRAIN} latency --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} {params.groups} >> {log:q} 2>&1"
