@@ -49,10 +49,12 @@ from nfe.engine.datasets import bundle
 from nfe.engine.environment import environment
 from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
 from nfe.engine.files import write_bytes, write_csv
+from nfe.engine.moment import Moment
 from nfe.engine.pool import perform_all, shared_gpu
 from nfe.engine.precision import autocast, exact, prepare_process, usable_threads
 from nfe.engine.recipe import Recipe
 from nfe.engine.seeds import global_stream
+from nfe.heads import draw_heads
 from nfe.report.statistics import Array
 
 _log = logging.getLogger("audit")
@@ -73,6 +75,8 @@ class Task:
         epochs: epochs of a run.
         seeds: how many, unless the command line says otherwise.
         tiers: settings in the order in which they are made, tier by tier.
+        separate_heads: whether each exit's head is drawn separately, as in version 2 of NFE, or
+            all start as copies of one.
     """
 
     name: str
@@ -83,6 +87,7 @@ class Task:
     epochs: int
     seeds: int
     tiers: tuple[tuple[Setting, ...], ...]
+    separate_heads: bool
 
     @property
     def order(self) -> list[str]:
@@ -107,6 +112,7 @@ class Task:
             "precision": self.precision,
             "threads": 1,
             "snip_sparsity": SPARSITY,
+            "separate_heads": self.separate_heads,
         }
 
 
@@ -122,6 +128,7 @@ TASKS = {
             epochs=20,
             seeds=4,
             tiers=(tuple(THREE_EXITS),),
+            separate_heads=False,
         ),
         Task(
             name="tiny-imagenet",
@@ -132,6 +139,7 @@ TASKS = {
             epochs=20,
             seeds=5,
             tiers=(tuple(THREE_EXITS), tuple(TWO_EXITS)),
+            separate_heads=True,
         ),
     )
 }
@@ -189,11 +197,12 @@ def train(task: Task, built: Built, data: datasets.Data, seed: int) -> list[Arra
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
-    curve = []
+    curve, steps = [], task.epochs * batches.per_epoch
     for epoch in range(task.epochs):
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate(epoch, task.epochs)
         network.train()
-        for _, x, y in batches.epoch(epoch):
+        for number, x, y in batches.epoch(epoch):
+            moment = Moment(epoch * batches.per_epoch + number, steps, batches.per_epoch)
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate(moment)
             with autocast(task.precision, device):
                 logits = network(x)
             loss = fission_loss(exact(logits), y)
@@ -221,6 +230,8 @@ def run(
     row = {"setting": setting.name, "compared_with": setting.compared_with, "seed": seed}
     try:
         built = setting.build(Start(task.architecture, cpu, seed), setting.exits)
+        if task.separate_heads:
+            draw_heads(list(built.network.heads), seed)
         image = torch.zeros(1, cpu.card.channels, cpu.card.resolution, cpu.card.resolution)
         nonzero, executed = cost.inference_macs(built.network, image)
         logits = train(task, built, data, seed)

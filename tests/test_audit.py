@@ -16,6 +16,8 @@ from nfe import fission
 from nfe.engine import datasets
 from nfe.engine.errors import InputError
 from nfe.engine.files import csv_bytes, read_json
+from nfe.engine.run import specify
+from nfe.engine.training import build_network
 
 BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -36,6 +38,7 @@ SMALL = dataclasses.replace(
     precision="bfloat16",
     epochs=1,
     seeds=2,
+    separate_heads=True,
     tiers=(
         tuple(departures.SETTINGS[name] for name in ("ours", "b", "ours, snip 0.8", "c")),
         tuple(departures.SETTINGS[name] for name in ("ours, N = 2", "a, N = 2")),
@@ -73,6 +76,33 @@ def test_pooled_runs_are_those_of_one_after_the_other(pooled: Path) -> None:
         assert found.rows[name, seed] == row
         for column, values in found.images[name, seed].items():
             assert np.array_equal(values, outcome.per_image[column])
+
+
+def test_heads_drawn_separately_are_those_of_the_method(tmp_path: Path) -> None:
+    """Ours is what ``nfe`` trains: the costs and the start are the registered method's."""
+    data = datasets.load(SMALL.card)
+    built: list[departures.Built] = []
+
+    def build(start: departures.Start, exits: int) -> departures.Built:
+        built.append(departures.ours(start, exits))
+        return built[0]
+
+    still = dataclasses.replace(SMALL, recipe=dataclasses.replace(SMALL.recipe, lr=1e-30))
+    setting = dataclasses.replace(departures.SETTINGS["ours"], build=build)
+    audit.run(still, data, data, setting, 0)
+    run = specify(
+        dataset="digits",
+        num_classes=3,
+        images_per_class=40,
+        architecture_name="wrn-10-1",
+        method="nfe",
+        epochs=1,
+    )
+    expected, _ = build_network(run, run.build_method(), data)
+    for (name, mine), (_, other) in zip(
+        built[0].network.named_parameters(), expected.named_parameters(), strict=True
+    ):
+        assert torch.allclose(mine, other, rtol=0, atol=1e-20), name
 
 
 def test_seeds_of_a_tier_come_first_and_the_table_has_its_order(pooled: Path) -> None:
