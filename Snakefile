@@ -17,7 +17,7 @@ if not workflow.configfiles:
 include: "workflow/rules/suite.smk"
 
 
-validate(config, "workflow/schemas/suite.schema.yaml")
+validate(config, str(SCHEMA))
 
 
 include: "workflow/rules/train.smk"

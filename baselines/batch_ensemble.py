@@ -7,12 +7,10 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture, Backbone
-from nfe.engine.errors import InputError
-from nfe.engine.layers import replace_layers
-from nfe.engine.method import Context, Method
-from nfe.engine.recipe import Recipe
-from nfe.engine.settings import check_number, check_whole
+from baselines.shared.replacing import replace_layers
+from nfe.backbones import Architecture, Backbone
+from nfe.common.errors import InputError
+from nfe.method import Context, Method, Recipe, check_number, check_whole
 
 
 class RankOne(nn.Module):

@@ -5,10 +5,10 @@ from typing import ClassVar, Self
 
 from torch import nn
 
-from nfe.engine.backbones import Architecture
-from nfe.engine.errors import InputError
-from nfe.engine.method import Context, Method
-from nfe.engine.side_by_side import SideBySide
+from baselines.shared.side_by_side import SideBySide
+from nfe.backbones import Architecture
+from nfe.common.errors import InputError
+from nfe.method import Context, Method
 
 
 @dataclass(frozen=True)

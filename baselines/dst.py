@@ -5,15 +5,19 @@ from typing import ClassVar, Self, cast
 
 from torch import nn
 
-from nfe.dynamic_sparsity import explore, keep_sparse, sparsify, update_due
-from nfe.engine.backbones import Architecture
-from nfe.engine.method import Context, Method
-from nfe.engine.moment import Moment
-from nfe.engine.optimizer import SGD
-from nfe.engine.recipe import Recipe
-from nfe.engine.seeds import derive
-from nfe.engine.sequence import Sequence
-from nfe.engine.settings import check_number, check_whole
+from baselines.shared.dynamic_sparsity import explore, keep_sparse, sparsify, update_due
+from nfe.backbones import Architecture
+from nfe.common.seeds import derive
+from nfe.method import (
+    SGD,
+    Context,
+    Method,
+    Recipe,
+    SequentialMembers,
+    Step,
+    check_number,
+    check_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -57,30 +61,30 @@ class Dst(Method):
 
     def network(self, context: Context) -> nn.Module:
         """Return M sparse networks with other weights and connections."""
-        return Sequence(
+        return SequentialMembers(
             [
                 sparsify(context.backbone(), self.sparsity, derive(context.seed, "ticket", number))
                 for number in range(self.members)
             ]
         )
 
-    def member(self, moment: Moment) -> tuple[int, Moment]:
+    def member(self, step: Step) -> tuple[int, Step]:
         """Return the number of the network in training, and the moment in its training."""
-        each = moment.steps // self.members
-        return moment.phase([each * k for k in range(1, self.members + 1)])
+        each = step.steps // self.members
+        return step.phase([each * k for k in range(1, self.members + 1)])
 
-    def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
+    def learning_rate(self, recipe: Recipe, step: Step) -> float:
         """Return the recipe's rate at the moment in the network's own training."""
-        return super().learning_rate(recipe, self.member(moment)[1])
+        return super().learning_rate(recipe, self.member(step)[1])
 
-    def before_step(self, network: nn.Module, moment: Moment) -> None:
+    def before_step(self, network: nn.Module, step: Step) -> None:
         """Train the network whose turn it is."""
-        cast(Sequence, network).active, _ = self.member(moment)
+        cast(SequentialMembers, network).active, _ = self.member(step)
 
-    def after_step(self, network: nn.Module, optimizer: SGD, moment: Moment) -> None:
+    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
         """Keep the network sparse; at times drop and grow connections."""
-        number, own = self.member(moment)
-        present = cast(Sequence, network).members[number]
+        number, own = self.member(step)
+        present = cast(SequentialMembers, network).members[number]
         keep_sparse(present, optimizer)
         if update_due(self.interval, own, own):
             explore(present, optimizer, self.drop)

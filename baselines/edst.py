@@ -5,15 +5,19 @@ from typing import ClassVar, Self, cast
 
 from torch import nn
 
-from nfe.dynamic_sparsity import explore, keep_sparse, sparsify, update_due
-from nfe.engine.backbones import Architecture
-from nfe.engine.method import Context, Method
-from nfe.engine.moment import Moment
-from nfe.engine.optimizer import SGD
-from nfe.engine.recipe import Recipe
-from nfe.engine.seeds import derive
-from nfe.engine.sequence import Sequence
-from nfe.engine.settings import check_number, check_whole
+from baselines.shared.dynamic_sparsity import explore, keep_sparse, sparsify, update_due
+from nfe.backbones import Architecture
+from nfe.common.seeds import derive
+from nfe.method import (
+    SGD,
+    Context,
+    Method,
+    Recipe,
+    SequentialMembers,
+    Step,
+    check_number,
+    check_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -56,36 +60,36 @@ class Edst(Method):
         """
         seed = derive(context.seed, "ticket", 0)
         tickets = [context.backbone() for _ in range(self.members)]
-        return Sequence([sparsify(ticket, self.sparsity, seed) for ticket in tickets])
+        return SequentialMembers([sparsify(ticket, self.sparsity, seed) for ticket in tickets])
 
-    def ticket(self, moment: Moment) -> tuple[int, Moment]:
+    def ticket(self, step: Step) -> tuple[int, Step]:
         """Return the number of the ticket on its way, and the moment on this way.
 
         The first one's includes the exploration.
         """
         each = (1 - self.exploration) / self.members
         shares = [self.exploration + each, *[each] * (self.members - 1)]
-        return moment.phase(moment.ends(shares))
+        return step.phase(step.ends(shares))
 
-    def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
+    def learning_rate(self, recipe: Recipe, step: Step) -> float:
         """Return the base rate in the exploration; then a tenth, a hundredth, for each ticket."""
         half = (1 - self.exploration) / self.members / 2
-        phase, _ = moment.phase(moment.ends([self.exploration, *[half] * 2 * self.members]))
+        phase, _ = step.phase(step.ends([self.exploration, *[half] * 2 * self.members]))
         if phase == 0:
             return recipe.lr
         return recipe.lr * (0.1 if phase % 2 else 0.01)
 
-    def before_step(self, network: nn.Module, moment: Moment) -> None:
+    def before_step(self, network: nn.Module, step: Step) -> None:
         """Train the ticket whose turn it is."""
-        cast(Sequence, network).active, _ = self.ticket(moment)
+        cast(SequentialMembers, network).active, _ = self.ticket(step)
 
-    def after_step(self, network: nn.Module, optimizer: SGD, moment: Moment) -> None:
+    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
         """Keep the network sparse; at times change connections, most of all between tickets."""
-        tickets = cast(Sequence, network)
-        number, own = self.ticket(moment)
+        tickets = cast(SequentialMembers, network)
+        number, own = self.ticket(step)
         keep_sparse(tickets.members[number], optimizer)
-        if update_due(self.interval, moment, own):
+        if update_due(self.interval, step, own):
             explore(tickets.members[number], optimizer, self.drop)
-        if own.is_last and not moment.is_last:
+        if own.is_last and not step.is_last:
             tickets.hand_over(optimizer)
             explore(tickets.members[number + 1], optimizer, self.escape)

@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture
-from nfe.engine.branching import Exits, check_stages
-from nfe.engine.errors import unknown
-from nfe.engine.method import Context, Method
-from nfe.engine.precision import exact
-from nfe.engine.settings import check_number
+from baselines.shared.exits import Exits, check_stages
+from nfe.backbones import Architecture
+from nfe.common.errors import unknown
+from nfe.common.precision import exact
+from nfe.method import Context, Method, check_number
 
 TEMPERATURE = 3.0
 KL_WEIGHT = 0.1

@@ -9,13 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture, Backbone
-from nfe.engine.backbones.initialization import kaiming_normal_fan_out
-from nfe.engine.branching import check_stages, stage_shapes
-from nfe.engine.method import Context, Method
-from nfe.engine.precision import exact
-from nfe.engine.recipe import Recipe
-from nfe.engine.settings import check_number, check_whole
+from baselines.shared.exits import check_stages, stage_shapes
+from nfe.backbones import Architecture, Backbone
+from nfe.backbones.initialization import kaiming_normal_fan_out
+from nfe.common.precision import exact
+from nfe.method import Context, Method, Recipe, check_number, check_whole
 
 
 class Critic(nn.Module):

@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture, Backbone
-from nfe.engine.layers import replace_layers
-from nfe.engine.method import Context, Method
-from nfe.engine.seeds import generator
-from nfe.engine.settings import check_number, check_whole
+from baselines.shared.replacing import replace_layers
+from nfe.backbones import Architecture, Backbone
+from nfe.common.seeds import generator
+from nfe.method import Context, Method, check_number, check_whole
 
 
 class MemberDropout(nn.Module):

@@ -6,10 +6,9 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture, Backbone
-from nfe.engine.errors import InputError
-from nfe.engine.method import Context, Method
-from nfe.engine.settings import check_whole
+from nfe.backbones import Architecture, Backbone
+from nfe.common.errors import InputError
+from nfe.method import Context, Method, check_whole
 
 
 class MultiInput(nn.Module):

@@ -7,12 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture, Backbone
-from nfe.engine.errors import InputError
-from nfe.engine.method import Context, Method
-from nfe.engine.moment import Moment
-from nfe.engine.precision import exact
-from nfe.engine.settings import check_number, check_whole
+from nfe.backbones import Architecture, Backbone
+from nfe.common.errors import InputError
+from nfe.common.precision import exact
+from nfe.method import Context, Method, Step, check_number, check_whole
 
 # Inputs and outputs, as in the paper's networks.
 MEMBERS = 2
@@ -179,9 +177,9 @@ class MixMo(Method):
         inputs = torch.cat([images[column] for column in columns], dim=1)
         return inputs, torch.stack([labels[column] for column in columns], dim=1)
 
-    def before_step(self, network: nn.Module, moment: Moment) -> None:
+    def before_step(self, network: nn.Module, step: Step) -> None:
         """Let the probability of patches fall linearly to 0 over the last twelfth of the run."""
-        left = (1 - moment.step / moment.steps) / (1 - PATCHES_UNTIL)
+        left = (1 - step.number / step.steps) / (1 - PATCHES_UNTIL)
         cast(TwoInputs, network).patch = self.patch * min(1.0, left)
 
     def draw(self, network: nn.Module, inputs: Tensor) -> None:

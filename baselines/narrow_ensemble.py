@@ -10,11 +10,10 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture, Structure
-from nfe.engine.method import Context, Method
-from nfe.engine.seeds import global_stream
-from nfe.engine.settings import check_whole
-from nfe.engine.side_by_side import SideBySide
+from baselines.shared.side_by_side import SideBySide
+from nfe.backbones import Architecture, Structure
+from nfe.common.seeds import global_stream
+from nfe.method import Context, Method, check_whole
 
 
 @dataclass(frozen=True)

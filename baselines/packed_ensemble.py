@@ -8,10 +8,9 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture, Structure
-from nfe.engine.layers import replace_layers
-from nfe.engine.method import Context, Method
-from nfe.engine.settings import check_number, check_whole
+from baselines.shared.replacing import replace_layers
+from nfe.backbones import Architecture, Structure
+from nfe.method import Context, Method, check_number, check_whole
 
 # A convolution's groups within each member are merged while a group has fewer channels.
 LEAST_CHANNELS = 64

@@ -8,14 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nfe.engine.backbones import Architecture
-from nfe.engine.method import Context, Method
-from nfe.engine.moment import Moment
-from nfe.engine.optimizer import SGD
-from nfe.engine.recipe import Recipe
-from nfe.engine.seeds import generator
-from nfe.engine.sequence import Sequence
-from nfe.engine.settings import check_number, check_whole
+from nfe.backbones import Architecture
+from nfe.common.seeds import generator
+from nfe.method import (
+    SGD,
+    Context,
+    Method,
+    Recipe,
+    SequentialMembers,
+    Step,
+    check_number,
+    check_whole,
+)
 from nfe.pruning import Mask, prunable
 
 # The one-cycle schedule: shares of the base rate at its beginning and end, and of the phase at
@@ -23,16 +27,16 @@ from nfe.pruning import Mask, prunable
 FIRST, LAST, PEAK = 1 / 25, 1 / 250_000, 0.3
 
 
-def one_cycle(base: float, moment: Moment) -> float:
+def one_cycle(base: float, step: Step) -> float:
     """Return a one-cycle rate (Smith & Topin 2018): by cosines up to the base rate and down.
 
     In the form and with the defaults of ``torch.optim.lr_scheduler.OneCycleLR``, where the
     peak stands at step 0.3 · steps − 1.
     """
-    peak = PEAK * moment.steps - 1
-    if moment.step <= peak:
-        return _between(base * FIRST, base, moment.step / peak)
-    return _between(base, base * LAST, (moment.step - peak) / (moment.steps - 1 - peak))
+    peak = PEAK * step.steps - 1
+    if step.number <= peak:
+        return _between(base * FIRST, base, step.number / peak)
+    return _between(base, base * LAST, (step.number - peak) / (step.steps - 1 - peak))
 
 
 def _between(begin: float, end: float, share: float) -> float:
@@ -58,7 +62,7 @@ def child_mask(shape: torch.Size, number: int, seed: int, layer: str) -> Tensor:
     return (first if number % 2 == 0 else ~first).view(shape)
 
 
-class Family(Sequence):
+class Family(SequentialMembers):
     """Children side by side, in whose first place their parent is before them.
 
     Attributes:
@@ -127,26 +131,26 @@ class PruneAndTune(Method):
             children.append(child)
         return Family(children, context.seed)
 
-    def phase(self, moment: Moment) -> tuple[int, Moment]:
+    def phase(self, step: Step) -> tuple[int, Step]:
         """Return 0 for the parent or a child's number from 1, and the moment in its training."""
         each = (1 - self.parent) / self.members
-        return moment.phase(moment.ends([self.parent, *[each] * self.members]))
+        return step.phase(step.ends([self.parent, *[each] * self.members]))
 
-    def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
+    def learning_rate(self, recipe: Recipe, step: Step) -> float:
         """Return the recipe's rate for the parent, a one-cycle rate for each child."""
-        number, own = self.phase(moment)
+        number, own = self.phase(step)
         return super().learning_rate(recipe, own) if number == 0 else one_cycle(recipe.lr, own)
 
-    def before_step(self, network: nn.Module, moment: Moment) -> None:
+    def before_step(self, network: nn.Module, step: Step) -> None:
         """Train the parent, with all its weights, or the child whose turn it is."""
         family = cast(Family, network)
-        family.active = max(0, self.phase(moment)[0] - 1)
-        if moment.step == 0:
+        family.active = max(0, self.phase(step)[0] - 1)
+        if step.number == 0:
             family.unmask()
 
-    def after_step(self, network: nn.Module, optimizer: SGD, moment: Moment) -> None:
+    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
         """Prune the children out of the parent once it is trained."""
-        number, own = self.phase(moment)
+        number, own = self.phase(step)
         if number == 0 and own.is_last:
             cast(Family, network).prune()
             optimizer.state.clear()

@@ -6,12 +6,11 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from nfe.distillation import fission_loss
-from nfe.engine.backbones import Architecture, Structure
-from nfe.engine.branching import Branches, check_stages
-from nfe.engine.errors import InputError
-from nfe.engine.method import Context, Method
-from nfe.engine.settings import check_number, check_whole
+from baselines.shared.exits import Branches, check_stages
+from nfe.backbones import Architecture, Structure
+from nfe.common.errors import InputError
+from nfe.losses import fission_loss
+from nfe.method import Context, Method, check_number, check_whole
 
 
 @dataclass(frozen=True)

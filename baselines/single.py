@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from nfe.engine.method import Context, Members, Method
+from nfe.method import Context, Members, Method
 
 
 @dataclass(frozen=True)

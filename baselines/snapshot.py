@@ -6,13 +6,8 @@ from typing import ClassVar, Self, cast
 
 from torch import nn
 
-from nfe.engine.backbones import Architecture
-from nfe.engine.method import Context, Method
-from nfe.engine.moment import Moment
-from nfe.engine.optimizer import SGD
-from nfe.engine.recipe import Recipe
-from nfe.engine.sequence import Sequence
-from nfe.engine.settings import check_whole
+from nfe.backbones import Architecture
+from nfe.method import SGD, Context, Method, Recipe, SequentialMembers, Step, check_whole
 
 
 @dataclass(frozen=True)
@@ -41,28 +36,28 @@ class Snapshot(Method):
 
         The others are overwritten when their cycle begins.
         """
-        return Sequence([context.backbone() for _ in range(self.members)])
+        return SequentialMembers([context.backbone() for _ in range(self.members)])
 
-    def cycle(self, moment: Moment) -> tuple[int, Moment]:
+    def cycle(self, step: Step) -> tuple[int, Step]:
         """Return the number of the cycle, from 0, and the moment within it.
 
         A cycle has ⌈T/M⌉ of the run's T steps, the last one what is left (eq. 2).
         """
-        length = math.ceil(moment.steps / self.members)
-        return moment.phase([min(length * k, moment.steps) for k in range(1, self.members + 1)])
+        length = math.ceil(step.steps / self.members)
+        return step.phase([min(length * k, step.steps) for k in range(1, self.members + 1)])
 
-    def learning_rate(self, recipe: Recipe, moment: Moment) -> float:
+    def learning_rate(self, recipe: Recipe, step: Step) -> float:
         """Return α0/2 · (cos(π (t mod ⌈T/M⌉) / ⌈T/M⌉) + 1), t from 0, α0 the recipe's rate."""
-        _, cycle = self.cycle(moment)
-        length = math.ceil(moment.steps / self.members)
-        return recipe.lr / 2 * (math.cos(math.pi * cycle.step / length) + 1)
+        _, cycle = self.cycle(step)
+        length = math.ceil(step.steps / self.members)
+        return recipe.lr / 2 * (math.cos(math.pi * cycle.number / length) + 1)
 
-    def before_step(self, network: nn.Module, moment: Moment) -> None:
+    def before_step(self, network: nn.Module, step: Step) -> None:
         """Train the cycle's snapshot."""
-        cast(Sequence, network).active, _ = self.cycle(moment)
+        cast(SequentialMembers, network).active, _ = self.cycle(step)
 
-    def after_step(self, network: nn.Module, optimizer: SGD, moment: Moment) -> None:
+    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
         """Begin the next snapshot where a cycle ends, with its weights and momentum."""
-        _, cycle = self.cycle(moment)
-        if cycle.is_last and not moment.is_last:
-            cast(Sequence, network).hand_over(optimizer)
+        _, cycle = self.cycle(step)
+        if cycle.is_last and not step.is_last:
+            cast(SequentialMembers, network).hand_over(optimizer)

@@ -5,10 +5,9 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture
-from nfe.engine.branching import Branches, check_stages
-from nfe.engine.method import Context, Method
-from nfe.engine.settings import check_whole
+from baselines.shared.exits import Branches, check_stages
+from nfe.backbones import Architecture
+from nfe.method import Context, Method, check_whole
 
 
 @dataclass(frozen=True)

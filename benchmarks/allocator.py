@@ -1,7 +1,7 @@
 """What keeping freed memory gives on a CPU: python benchmarks/allocator.py
 
 Training of a WRN-10-2 at 32×32, batch 128, bfloat16, one thread, as nfe-bench benchmark measures,
-with nfe/engine/allocator.py and without; the two take turns, each in a process of its own. Writes
+with nfe/common/allocator.py and without; the two take turns, each in a process of its own. Writes
 allocator.csv (images per second, medians of the turns) and allocator.json (environment).
 """
 
@@ -13,16 +13,16 @@ from pathlib import Path
 
 import torch
 
+from nfe.common.files import write_csv, write_json
 from nfe.engine.environment import environment
-from nfe.engine.files import write_csv, write_json
 
 FOLDER = Path(__file__).parent
 METHODS = ("single", "nfe", "mimo", "batch_ensemble")
 TURNS = 3
 PROGRAM = """
 import sys
-from nfe.cli import main
-from nfe.engine import precision
+from nfe.cli.main import main
+from nfe.common import precision
 
 if sys.argv[2] == "default":
     precision.keep_memory = lambda: None

@@ -40,22 +40,23 @@ from audit_departures import (
 from audit_record import Record, read_rows
 from audit_tables import DIFFERENCE_COLUMNS, difference_rows, filled, markdown
 
+from nfe import data as datasets
 from nfe import fission
-from nfe.distillation import fission_loss
-from nfe.engine import cost, datasets, evaluation
-from nfe.engine.backbones import Backbone, architecture
+from nfe.backbones import Backbone, architecture
+from nfe.common.errors import CollapseError, DivergenceError, InputError, Interrupted
+from nfe.common.files import write_bytes, write_csv
+from nfe.common.precision import autocast, exact, prepare_process, usable_threads
+from nfe.common.seeds import global_stream
+from nfe.data import bundle
+from nfe.engine import inference
 from nfe.engine.batches import TrainingBatches
-from nfe.engine.datasets import bundle
 from nfe.engine.environment import environment
-from nfe.engine.errors import CollapseError, DivergenceError, InputError, Interrupted
-from nfe.engine.files import write_bytes, write_csv
-from nfe.engine.moment import Moment
 from nfe.engine.pool import perform_all, shared_gpu
-from nfe.engine.precision import autocast, exact, prepare_process, usable_threads
-from nfe.engine.recipe import Recipe
-from nfe.engine.seeds import global_stream
-from nfe.heads import draw_heads
+from nfe.evaluation import cost, metrics
+from nfe.losses import fission_loss
+from nfe.method import Recipe, Step
 from nfe.report.statistics import Array
+from nfe.splitting.heads import draw_heads
 
 _log = logging.getLogger("audit")
 
@@ -201,8 +202,8 @@ def train(task: Task, built: Built, data: datasets.Data, seed: int) -> list[Arra
     for epoch in range(task.epochs):
         network.train()
         for number, x, y in batches.epoch(epoch):
-            moment = Moment(epoch * batches.per_epoch + number, steps, batches.per_epoch)
-            optimizer.param_groups[0]["lr"] = recipe.learning_rate(moment)
+            step = Step(epoch * batches.per_epoch + number, steps, batches.per_epoch)
+            optimizer.param_groups[0]["lr"] = recipe.learning_rate(step)
             with autocast(task.precision, device):
                 logits = network(x)
             loss = fission_loss(exact(logits), y)
@@ -211,7 +212,7 @@ def train(task: Task, built: Built, data: datasets.Data, seed: int) -> list[Arra
             for weight, mask in masked:
                 weight.grad.mul_(mask)
             optimizer.step()
-        curve.append(evaluation.predict(network, data.card, data.test))
+        curve.append(inference.predict(network, data.card, data.test))
     return curve
 
 
@@ -240,7 +241,7 @@ def run(
     except DivergenceError:
         return Outcome({**row, "status": "failed"})
     labels = cpu.test.labels.numpy()
-    curve = [evaluation.metrics(found, labels, "logits") for found in logits]
+    curve = [metrics.metrics(found, labels, "logits") for found in logits]
     row |= {
         "status": "ok",
         "accuracy": f"{curve[-1]['accuracy']:.2f}",
@@ -252,7 +253,7 @@ def run(
         "macs_nonzero": nonzero,
         "macs_executed": executed,
     }
-    return Outcome(row, evaluation.per_image(logits[-1], labels, "logits"))
+    return Outcome(row, metrics.per_image(logits[-1], labels, "logits"))
 
 
 @contextlib.contextmanager

@@ -14,14 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nfe import FissionNetwork, fission
-from nfe.engine import datasets
-from nfe.engine.backbones import Backbone, architecture
+from nfe import data as datasets
+from nfe.backbones import Backbone, architecture
+from nfe.common.seeds import generator, global_stream
 from nfe.engine.batches import example
-from nfe.engine.seeds import generator, global_stream
-from nfe.grouping import Plan
-from nfe.network import divided
 from nfe.pruning import keep_highest, prunable
-from nfe.staging import staged
+from nfe.splitting.grouping import Plan
+from nfe.splitting.network import divided
+from nfe.splitting.stages import staged
 
 SPARSITY = 0.8
 

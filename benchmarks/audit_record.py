@@ -8,15 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nfe.engine.errors import InputError
-from nfe.engine.files import (
-    make_directory,
-    read_json,
-    read_npz,
-    write_csv,
-    write_json,
-    write_npz,
-)
+from nfe.common.errors import InputError
+from nfe.common.files import make_directory, read_json, read_npz, write_csv, write_json, write_npz
 from nfe.report.statistics import Array
 
 Key = tuple[str, int]

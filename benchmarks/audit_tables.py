@@ -7,7 +7,7 @@ import numpy as np
 from audit_departures import SETTINGS, Setting
 from audit_record import Record
 
-from nfe.engine.errors import InputError
+from nfe.common.errors import InputError
 from nfe.report.statistics import Array, Contrast, Sample, compare, holm, image_weights
 
 DIFFERENCE_COLUMNS = (

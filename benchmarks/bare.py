@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nfe.engine.backbones import architecture
+from nfe.backbones import architecture
+from nfe.common.files import write_csv, write_json
 from nfe.engine.environment import environment
-from nfe.engine.files import write_csv, write_json
 
 FOLDER = Path(__file__).parent
 BATCH, CLASSES, TURNS, STEPS = 64, 100, 5, 3

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nfe import fission
-from nfe.engine.backbones import architecture
+from nfe.backbones import architecture
 
 CLASSES = 100
 TEMPERATURE = 3.0

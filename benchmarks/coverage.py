@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm, t
 
-from nfe.engine.files import write_csv
+from nfe.common.files import write_csv
 from nfe.report.statistics import Contrast, Sample, image_weights
 
 TRIALS, IMAGES, REPLICATES = 2000, 200, 300

@@ -28,10 +28,10 @@ from typing import Any
 
 import torch
 
+from nfe.common.files import write_csv, write_json
+from nfe.common.precision import prepare_process
 from nfe.engine.environment import device_name, environment
-from nfe.engine.files import write_csv, write_json
-from nfe.engine.precision import prepare_process
-from nfe.engine.run import Run, specify
+from nfe.suite.run import Run, specify
 
 FOLDER = Path(__file__).parent
 COLUMNS = ("question", "architecture", "setting", "precision", "measure", "value", "unit", "spread")
@@ -199,9 +199,9 @@ def common(architecture: str, precision: str) -> Iterator[Row]:
 
 def latency(architecture: str, precision: str) -> Iterator[Row]:
     """Yield what one forward pass of the deployed network takes."""
-    from nfe.engine import cost
     from nfe.engine.latency import deployed_network
     from nfe.engine.throughput import noise
+    from nfe.evaluation import cost
 
     device = torch.device("cuda")
     prepare_process(1, precision)

@@ -31,16 +31,17 @@ from typing import Any
 
 import torch
 
-from nfe.engine import datasets, latency, shifts
-from nfe.engine.datasets import bundle
-from nfe.engine.errors import InputError
-from nfe.engine.execution import Place, Workplace, execute
-from nfe.engine.files import write_bytes
+from nfe import data as datasets
+from nfe.common.errors import InputError
+from nfe.common.files import write_bytes
+from nfe.data import bundle
+from nfe.engine import latency, robustness
 from nfe.engine.pool import execute_all, shared_gpu
-from nfe.engine.run import Run
-from nfe.engine.suite import Suite, expand, read_config, timed
-from nfe.engine.tuning import KINDS, Space, space
+from nfe.engine.runner import RunFolders, Worker, execute
 from nfe.report import tuning
+from nfe.suite.expansion import Suite, expand, read_config, timed
+from nfe.suite.run import Run
+from nfe.suite.tuning import KINDS, Space, space
 
 _log = logging.getLogger("gpu_results")
 
@@ -65,17 +66,19 @@ def ordered(suite: Suite) -> list[Run]:
     tiers = list(dict.fromkeys(planned.groups[0] for planned in suite.runs))
     # Members of ensembles that stand in no group of their own belong to the first.
     tiers.sort(key=lambda name: name == "members")
-    place = {name: number for number, name in enumerate(tiers)}
-    place["members"] = 0
-    return [planned.run for planned in sorted(runs, key=lambda p: (place[p.groups[0]], p.run.seed))]
+    folders = {name: number for number, name in enumerate(tiers)}
+    folders["members"] = 0
+    return [
+        planned.run for planned in sorted(runs, key=lambda p: (folders[p.groups[0]], p.run.seed))
+    ]
 
 
 def make(
-    suite: Suite, root: Path, make_workplace: Callable[[], Workplace], workers: int, until: float
+    suite: Suite, root: Path, make_workplace: Callable[[], Worker], workers: int, until: float
 ) -> int:
     """Make a suite's runs and return how many are missing; those that diverge are made, too."""
-    jobs = [(run, Place.under(root, suite.name, run)) for run in ordered(suite)]
-    waiting = [(run, place) for run, place in jobs if not _finished(place)]
+    jobs = [(run, RunFolders.under(root, suite.name, run)) for run in ordered(suite)]
+    waiting = [(run, folders) for run, folders in jobs if not _finished(folders)]
     started, ended = time.monotonic(), Counter[str]()
     _log.info("%s: %d of %d runs to make", suite.name, len(waiting), len(jobs))
     begun = waiting if until > started else []
@@ -95,18 +98,18 @@ def make(
     return len(waiting) - ended["done"] - ended["failed"]
 
 
-def evaluate(config: dict[str, Any], suite: Suite, root: Path, here: Workplace) -> None:
+def evaluate(config: dict[str, Any], suite: Suite, root: Path, here: Worker) -> None:
     """Make the evaluation of clean predictions that the suite asks for, of finished runs."""
     groups = set(config.get("evaluate", {"groups": []}).get("groups", config["groups"]))
     for planned in suite.runs:
-        place = Place.under(root, suite.name, planned.run)
-        if groups & set(planned.groups) and _finished(place):
-            shifts.evaluate(planned.run, place, here)
+        folders = RunFolders.under(root, suite.name, planned.run)
+        if groups & set(planned.groups) and _finished(folders):
+            robustness.evaluate(planned.run, folders, here)
 
 
 def measure(arguments: argparse.Namespace) -> int:
     """Measure the latencies that the suites ask for; nothing else may run on the device."""
-    here = Workplace(torch.device(arguments.device), bundle=arguments.bundle)
+    here = Worker(torch.device(arguments.device), bundle=arguments.bundle)
     for path in arguments.configs:
         config = read_config(path)
         suite = expand(config)
@@ -115,24 +118,24 @@ def measure(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _finished(place: Place) -> bool:
-    return (place.output / "metrics.json").exists()
+def _finished(folders: RunFolders) -> bool:
+    return (folders.output / "metrics.json").exists()
 
 
-def combine(suite: Suite, root: Path, here: Workplace) -> int:
+def combine(suite: Suite, root: Path, here: Worker) -> int:
     """Make the runs that combine finished ones; return how many lack a member."""
     missing = 0
     for run in suite.combined():
-        place = Place.under(root, suite.name, run)
-        if all(_predicted(place.member(member)) for member in run.members()):
-            execute(run, place, here)
+        folders = RunFolders.under(root, suite.name, run)
+        if all(_predicted(folders.member(member)) for member in run.members()):
+            execute(run, folders, here)
         else:
             missing += 1
     return missing
 
 
-def _predicted(place: Place) -> bool:
-    return _finished(place) and (place.artifacts / "predictions.npz").exists()
+def _predicted(folders: RunFolders) -> bool:
+    return _finished(folders) and (folders.artifacts / "predictions.npz").exists()
 
 
 def choose(made: Path, following: Path, root: Path, offered: Space | None) -> None:
@@ -164,7 +167,7 @@ def train(arguments: argparse.Namespace) -> int:
     """
     missing, until = 0, time.monotonic() + arguments.seconds
     make_workplace = partial(
-        Workplace,
+        Worker,
         device=torch.device(arguments.device),
         bundle=arguments.bundle,
         checkpoint_seconds=60.0,
@@ -180,7 +183,7 @@ def train(arguments: argparse.Namespace) -> int:
             suite = expand(config)
             missing += make(suite, arguments.root, make_workplace, arguments.workers, until)
             # Of stored predictions, which needs no GPU; nor must this process hold the daemon.
-            here = Workplace(torch.device("cpu"), bundle=arguments.bundle)
+            here = Worker(torch.device("cpu"), bundle=arguments.bundle)
             missing += combine(suite, arguments.root, here)
             evaluate(config, suite, arguments.root, here)
             if following is None:

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from nfe.common.files import write_csv, write_json
+from nfe.common.precision import default_device
 from nfe.engine.environment import environment
-from nfe.engine.files import write_csv, write_json
-from nfe.engine.precision import default_device
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "nullgpu"))
 from costs import LARGE, cost

@@ -18,10 +18,11 @@ from torch import nn
 
 from nfe import fission
 from nfe import pruning as pruners
-from nfe.distillation import fission_loss
-from nfe.engine.backbones import architecture
+from nfe.backbones import architecture
+from nfe.common.files import write_csv
 from nfe.engine.checkpoint import Progress, save
-from nfe.engine.files import write_csv
+from nfe.losses import fission_loss
+from nfe.pruning import scores
 
 OUTPUT = Path(__file__).with_suffix(".csv")
 COLUMNS = ("question", "architecture", "what", "bytes", "ratio_to_single", "uint8_bytes")
@@ -90,7 +91,7 @@ def peak_of_scoring(pruning: str) -> int:
 def score(pruning: str) -> None:
     """Score once and print this process's peak resident memory in bytes."""
     count = IMAGES[pruning]
-    pruners._SYNFLOW_ROUNDS = ROUNDS
+    scores._SYNFLOW_ROUNDS = ROUNDS
     example = (torch.randn(count, 3, 32, 32), torch.arange(count) % 100)
     pruners.masks(backbone(SCORED), pruning, 0.9, example, scope="layer")
     # Not getrusage: its peak survives exec, so a child starts with that of its parent.

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from nfe.common.files import read_json, write_csv, write_json
 from nfe.engine.environment import environment
-from nfe.engine.execution import Place, Workplace, execute
-from nfe.engine.files import read_json, write_csv, write_json
-from nfe.engine.run import Run, specify
+from nfe.engine.runner import RunFolders, Worker, execute
+from nfe.suite.run import Run, specify
 
 FOLDER = Path(__file__).parent
 SEEDS, EPOCHS, CLASSES, IMAGES = range(5), 6, 20, 100
@@ -47,10 +47,10 @@ def planned(method: str, precision: str, seed: int) -> Run:
     )
 
 
-def made(run: Run, folder: Path, workplace: Workplace) -> dict[str, Any]:
+def made(run: Run, folder: Path, worker: Worker) -> dict[str, Any]:
     """Make a run and return its metrics."""
     at = folder / run.name
-    execute(run, Place(at, at, folder, folder), workplace)
+    execute(run, RunFolders(at, at, folder, folder), worker)
     metrics: dict[str, Any] = read_json(at / "metrics.json")
     return metrics
 
@@ -86,12 +86,12 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("precisions", nargs="*", default=["bfloat16"])
     arguments = parser.parse_args()
-    workplace = Workplace(data_root=arguments.data_root)
+    worker = Worker(data_root=arguments.data_root)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         names = ("float32", *arguments.precisions)
         for method, precision, seed in itertools.product(METHODS, names, SEEDS):
-            metrics = made(planned(method, precision, seed), Path(folder), workplace)
+            metrics = made(planned(method, precision, seed), Path(folder), worker)
             row = {"method": method, "precision": precision, "seed": seed}
             rows.append(row | {name: metrics[name] for name in METRICS})
             print(rows[-1], flush=True)
@@ -110,7 +110,7 @@ def main() -> None:
             "images_per_class": IMAGES,
             "architecture": "wrn-10-1",
             "comparison": comparison,
-            "environment": environment(workplace.device),
+            "environment": environment(worker.device),
         },
     )
     for row in comparison:

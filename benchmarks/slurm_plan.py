@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nfe.engine import estimate
-from nfe.engine.files import read_json, write_json
-from nfe.engine.suite import MEMBERS, Suite, expand, read_config
+from nfe.cluster import estimate
+from nfe.common.files import read_json, write_json
+from nfe.suite.expansion import MEMBERS, Suite, expand, read_config
 
 HERE = Path(__file__).resolve().parent
 GPUS = (10, 100, 1000)

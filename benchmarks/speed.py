@@ -22,17 +22,17 @@ import torch
 import torch.nn.functional as F
 from common_recipe import CommonRecipe
 
+from nfe.common.files import write_csv, write_json
+from nfe.common.precision import default_device, fastest, usable_threads
 from nfe.engine.environment import device_name, environment
-from nfe.engine.files import write_csv, write_json
-from nfe.engine.precision import default_device, fastest, usable_threads
-from nfe.engine.run import specify
 from nfe.engine.throughput import Meter, images_per_second
+from nfe.suite.run import specify
 
 FOLDER = Path(__file__).parent
 EXITS = (1, 3)
 STARTUP = """
 import time; start = time.perf_counter()
-from nfe.engine.run import specify
+from nfe.suite.run import specify
 from nfe.engine.throughput import Meter
 run = specify(dataset="digits", architecture_name={architecture!r}, method={method!r}, epochs=1,
               settings={settings!r}, precision={precision!r}, threads={threads})

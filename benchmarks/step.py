@@ -17,10 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nfe.common.files import write_csv, write_json
 from nfe.engine.environment import environment
-from nfe.engine.files import write_csv, write_json
-from nfe.engine.run import specify
 from nfe.engine.throughput import Meter
+from nfe.suite.run import specify
 
 FOLDER = Path(__file__).parent
 BATCH, REPETITIONS, LISTED = 64, 5, 12

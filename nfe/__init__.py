@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nfe.network import FissionNetwork, fission
+    from nfe.splitting.network import FissionNetwork, fission
 
 __all__ = ["FissionNetwork", "fission"]
 
@@ -12,6 +12,6 @@ def __getattr__(name: str) -> Any:
     """Import on first use: the command line and its worker processes often need no PyTorch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nfe import network
+    from nfe.splitting import network
 
     return getattr(network, name)

@@ -2,6 +2,6 @@
 
 import sys
 
-from nfe.cli import main
+from nfe.cli.main import main
 
 sys.exit(main())

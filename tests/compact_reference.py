@@ -8,8 +8,8 @@ import torch
 from dense_reference import DenseFission
 from torch import nn
 
-from nfe.engine.backbones.resnet import BasicBlock, Bottleneck
-from nfe.engine.backbones.wide_resnet import WideBlock
+from nfe.backbones.resnet import BasicBlock, Bottleneck
+from nfe.backbones.wide_resnet import WideBlock
 
 
 def lengths(channels, paths, multiple=1):

@@ -1,6 +1,6 @@
 """Network fission written the obvious way: a separate masked copy of every layer for each path.
 
-Independent of nfe.network: it only takes the group tensors and the parts of the network.
+Independent of nfe.splitting.network: it only takes the group tensors and the parts of the network.
 """
 
 import copy

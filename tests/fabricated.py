@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nfe.engine import estimate, evaluation, stopping
-from nfe.engine.files import write_csv, write_json, write_npz
-from nfe.engine.outputs import network_name
-from nfe.engine.run import Run
-from nfe.engine.suite import Suite
+from nfe.cluster import estimate
+from nfe.common.files import write_csv, write_json, write_npz
+from nfe.evaluation import early_exit_curve
+from nfe.evaluation import metrics as evaluation
+from nfe.suite.expansion import Suite
+from nfe.suite.outputs import network_name
+from nfe.suite.run import Run
 
 CLASSES = 10
 
@@ -90,5 +92,5 @@ def _metrics(run: Run, logits: np.ndarray, labels: np.ndarray) -> dict[str, obje
     if run.method == "nfe":
         found["exit_macs"] = [round(macs * (k + 1) / count) for k in range(count)]
         stored = {"test_logits": logits, "test_labels": labels}
-        found |= stopping.scores(stored, found)
+        found |= early_exit_curve.scores(stored, found)
     return found

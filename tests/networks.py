@@ -5,7 +5,7 @@ import torchvision
 from torch import nn
 from torchvision.models.convnext import CNBlockConfig
 
-from nfe.engine.backbones import Backbone, Structure, architecture
+from nfe.backbones import Backbone, Structure, architecture
 
 CLASSES = 5
 

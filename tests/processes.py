@@ -11,9 +11,9 @@ from pathlib import Path
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
-        "nfe.cli",
-        "nfe.engine.execution",
-        "nfe.method",
+        "nfe.cli.main",
+        "nfe.engine.runner",
+        "nfe.network_fission",
         "sklearn.datasets",
         "sklearn.model_selection",
     ]
@@ -25,7 +25,7 @@ def _command(arguments: tuple[str, ...], said: str) -> None:
     descriptor = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    from nfe.cli import main
+    from nfe.cli.main import main
 
     raise SystemExit(main(arguments))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from nfe.cli import main
+from nfe.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = (

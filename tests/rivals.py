@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nfe.engine.backbones import architecture
-from nfe.engine.method import Context, Method, method_class
+from nfe.backbones import architecture
+from nfe.method import Context, Method, method_class
 
 RIVALS = [
     "mimo",

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nfe.engine import datasets
-from nfe.engine.datasets import tiny_imagenet
-from nfe.engine.datasets.base import Dataset
-from nfe.engine.errors import InputError, Interrupted
+from nfe import data as datasets
+from nfe.common.errors import InputError, Interrupted
+from nfe.data import tiny_imagenet
+from nfe.data.base import Dataset
 
 TOP = tiny_imagenet.TOP
 WNIDS = ("n03", "n01", "n02")
@@ -95,7 +95,7 @@ def small_dataset(index: Path, content_hash: str) -> Dataset:
 
 def main() -> int:
     """Run ``data …`` with the made data set in the real one's place."""
-    from nfe.data_cli import add_data_commands
+    from nfe.cli.data import add_data_commands
 
     small = small_dataset(Path(os.environ[INDEX]), os.environ[HASH])
     datasets._DATASETS["tiny-imagenet"] = small

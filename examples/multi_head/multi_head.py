@@ -7,9 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfe.engine.backbones import Architecture
-from nfe.engine.method import Context, Method
-from nfe.engine.settings import check_whole
+from nfe.backbones import Architecture
+from nfe.method import Context, Method, check_whole
 
 
 class Heads(nn.Module):

@@ -1,1 +1,1 @@
-"""What no method should have to think about: data, training, evaluation, cost, suites."""
+"""How a run is made: training, checkpoints, prediction, timing."""

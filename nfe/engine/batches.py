@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfe.engine.datasets import Card, Split
-from nfe.engine.seeds import generator
+from nfe.common.seeds import generator
+from nfe.data import Card, Split
 
 
 class Normalizer:

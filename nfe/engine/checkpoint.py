@@ -17,8 +17,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from nfe.engine.errors import InputError
-from nfe.engine.files import discard_unfinished, make_directory, write_bytes
+from nfe.common.errors import InputError
+from nfe.common.files import discard_unfinished, make_directory, write_bytes
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})-([0-9a-f]{16})\.safetensors")

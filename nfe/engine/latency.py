@@ -10,17 +10,17 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from nfe.engine import cost
+from nfe.common.errors import CollapseError
+from nfe.common.files import make_directory, write_json
+from nfe.common.precision import autocast, prepare_process
+from nfe.data import Data
 from nfe.engine.batches import Normalizer
-from nfe.engine.datasets import Data
 from nfe.engine.environment import device_name, environment
-from nfe.engine.errors import CollapseError
-from nfe.engine.execution import Workplace
-from nfe.engine.files import make_directory, write_json
-from nfe.engine.outputs import network_name
-from nfe.engine.precision import autocast, prepare_process
-from nfe.engine.run import Run
-from nfe.engine.training import build_network
+from nfe.engine.runner import Worker
+from nfe.engine.trainer import build_network
+from nfe.evaluation import cost
+from nfe.suite.outputs import network_name
+from nfe.suite.run import Run
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def deployed_network(run: Run, data: Data, device: torch.device) -> nn.Module:
     return _InPrecision(deployed(network).to(device), run.precision)
 
 
-def measure(run: Run, folder: Path, workplace: Workplace) -> None:
+def measure(run: Run, folder: Path, worker: Worker) -> None:
     """Measure the latency of the run's network once; nothing happens where it stands.
 
     Untrained weights are used: a dense kernel's time does not depend on their values.
@@ -103,12 +103,12 @@ def measure(run: Run, folder: Path, workplace: Workplace) -> None:
         return
     run.check_makeable()
     prepare_process(run.threads, run.precision)
-    write_json(target, _measured(dataclasses.replace(run, seed=0), workplace))
+    write_json(target, _measured(dataclasses.replace(run, seed=0), worker))
     _log.info("%s: latency measured", target.stem)
 
 
-def _measured(run: Run, workplace: Workplace) -> dict[str, Any]:
-    device = workplace.device
+def _measured(run: Run, worker: Worker) -> dict[str, Any]:
+    device = worker.device
     threads = f", {run.threads} thread{'s' * (run.threads > 1)}" if device.type == "cpu" else ""
     record: dict[str, Any] = {
         "network": network_name(run),
@@ -117,7 +117,7 @@ def _measured(run: Run, workplace: Workplace) -> dict[str, Any]:
         "latency_device": device_name(device) + threads,
         "environment": environment(device),
     }
-    data = workplace.data(run)
+    data = worker.data(run)
     try:
         timed = deployed_network(run, data, device)
     except CollapseError as error:

@@ -21,14 +21,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
-from nfe.engine.errors import Interrupted
-from nfe.engine.execution import Place, Workplace, attempt
-from nfe.engine.files import read_json
-from nfe.engine.run import Run
+from nfe.common.errors import Interrupted
+from nfe.common.files import read_json
+from nfe.engine.runner import RunFolders, Worker, attempt
+from nfe.suite.run import Run
 
 _log = logging.getLogger(__name__)
 
-Job = tuple[Run, Place]
+Job = tuple[Run, RunFolders]
 # What a process does with a task: called in it, once, it returns the function of a task.
 Prepare = Callable[[], Callable[[Any], Any]]
 # Between looks at the clock.
@@ -199,20 +199,20 @@ def perform_all(
         crew.kill()
 
 
-def _executor(make_workplace: Callable[[], Workplace]) -> Callable[[Job], None]:
-    workplace = make_workplace()
+def _executor(make_workplace: Callable[[], Worker]) -> Callable[[Job], None]:
+    worker = make_workplace()
 
     def perform(job: Job) -> None:
-        run, place = job
-        if not attempt(run, place, workplace):
-            raise RuntimeError(read_json(place.output / "failure.json")["reason"])
+        run, folders = job
+        if not attempt(run, folders, worker):
+            raise RuntimeError(read_json(folders.output / "failure.json")["reason"])
 
     return perform
 
 
 def execute_all(
     jobs: Sequence[Job],
-    make_workplace: Callable[[], Workplace],
+    make_workplace: Callable[[], Worker],
     workers: int,
     seconds: float = math.inf,
 ) -> Iterator[Outcome]:
@@ -228,5 +228,5 @@ def execute_all(
         workers: processes at a time, from 1.
         seconds: when to stop, from now.
     """
-    tasks = [(run.name, (run, place)) for run, place in jobs]
+    tasks = [(run.name, (run, folders)) for run, folders in jobs]
     return perform_all(tasks, partial(_executor, make_workplace), workers, seconds)

@@ -10,16 +10,17 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.special import softmax
 
-from nfe.engine import evaluation, trained
-from nfe.engine.datasets import Card, Split
-from nfe.engine.datasets.class_names import class_names
-from nfe.engine.errors import InputError
-from nfe.engine.evaluation import Array
-from nfe.engine.execution import Place
-from nfe.engine.files import read_json
-from nfe.engine.precision import prepare_process
-from nfe.engine.run import Run, from_identity
-from nfe.engine.uncertainty import entropies
+from nfe.common.errors import InputError
+from nfe.common.files import read_json
+from nfe.common.precision import prepare_process
+from nfe.data import Card, Split
+from nfe.data.class_names import class_names
+from nfe.engine import inference, loading
+from nfe.engine.runner import RunFolders
+from nfe.evaluation import metrics
+from nfe.evaluation.metrics import Array
+from nfe.evaluation.uncertainty import entropies
+from nfe.suite.run import Run, from_identity
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Prediction:
             "mutual_information": max(
                 0.0, _entropy(self.members.mean(axis=0)) - float(np.mean(entropies(self.members)))
             ),
-            "disagreement": evaluation.vote_disagreement(votes[None]),
+            "disagreement": metrics.vote_disagreement(votes[None]),
         }
 
 
@@ -70,7 +71,7 @@ def _entropy(probabilities: Array) -> float:
     return float(entropies(probabilities))
 
 
-def find(run: str, root: Path) -> tuple[Run, Place]:
+def find(run: str, root: Path) -> tuple[Run, RunFolders]:
     """Return a finished run and the place of its files.
 
     Args:
@@ -92,12 +93,12 @@ def find(run: str, root: Path) -> tuple[Run, Place]:
     suite = folder.parents[1]
     if folder.parent.name == "runs" and suite.parent.name == "results":
         artifacts = suite.parents[1] / "artifacts" / suite.name
-        return found, Place(folder, artifacts / folder.name, folder.parent, artifacts)
-    return found, Place(folder, folder, folder / "members", folder / "members")
+        return found, RunFolders(folder, artifacts / folder.name, folder.parent, artifacts)
+    return found, RunFolders(folder, folder, folder / "members", folder / "members")
 
 
 def predict(
-    run: Run, place: Place, images: Sequence[Path], device: torch.device
+    run: Run, folders: RunFolders, images: Sequence[Path], device: torch.device
 ) -> list[Prediction]:
     """Return the run's prediction of each image file.
 
@@ -107,31 +108,31 @@ def predict(
     prepare_process(run.threads, "float32")
     pixels = np.stack([read_image(path, run.card) for path in images])
     split = Split(torch.from_numpy(pixels).to(device), torch.zeros(len(pixels), dtype=torch.int64))
-    parts = networks(run, place, device)
+    parts = networks(run, folders, device)
     logits = np.concatenate(
-        [evaluation.predict(network, run.card, split) for network in parts], axis=1
+        [inference.predict(network, run.card, split) for network in parts], axis=1
     )
-    together = evaluation.combined_log_probabilities(logits, run.build_method().combine)
+    together = metrics.combined_log_probabilities(logits, run.build_method().combine)
     alone = softmax(logits.astype(np.float64), axis=-1)
     names = class_names(run.card)
     return [Prediction(names, np.exp(p), m) for p, m in zip(together, alone, strict=True)]
 
 
-def networks(run: Run, place: Place, device: torch.device) -> Iterator[torch.nn.Module]:
+def networks(run: Run, folders: RunFolders, device: torch.device) -> Iterator[torch.nn.Module]:
     """Yield a run's trained network, or those of the runs that it combines, one at a time.
 
     Raises:
         InputError: weights are not at hand.
     """
-    for part, at in [(m, place.member(m)) for m in run.members()] or [(run, place)]:
+    for part, at in [(m, folders.member(m)) for m in run.members()] or [(run, folders)]:
         yield _network(part, at, device)
 
 
-def _network(run: Run, place: Place, device: torch.device) -> torch.nn.Module:
-    weights = place.artifacts / "model.safetensors"
+def _network(run: Run, folders: RunFolders, device: torch.device) -> torch.nn.Module:
+    weights = folders.artifacts / "model.safetensors"
     if not weights.exists():
         raise InputError(f"{weights}: not at hand: dvc pull, or make the run again")
-    return trained.load(run, weights, device)
+    return loading.load(run, weights, device)
 
 
 def read_image(path: Path, card: Card) -> Array:

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from nfe.engine.datasets import Data, Split
+from nfe.common.errors import InputError
+from nfe.common.precision import default_device, prepare_process
+from nfe.data import Data, Split
 from nfe.engine.environment import device_name
-from nfe.engine.errors import InputError
-from nfe.engine.precision import default_device, prepare_process
-from nfe.engine.run import Run
-from nfe.engine.training import Trainer
+from nfe.engine.trainer import Trainer
+from nfe.suite.run import Run
 
 ROUNDS = 5
 SECONDS = 3.0

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nfe.engine.datasets import OFFICIAL
-from nfe.engine.errors import InputError, unknown
-from nfe.engine.evaluation import BINS, bin_index
-from nfe.engine.files import read_json, read_npz
-from nfe.report.columns import PANEL, text
+from nfe.common.errors import InputError, unknown
+from nfe.common.files import read_json, read_npz
+from nfe.data import OFFICIAL
+from nfe.evaluation.metrics import BINS, bin_index
+from nfe.report.schema import PANEL, text
 from nfe.report.statistics import (
     Array,
     Contrast,

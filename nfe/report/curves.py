@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from nfe.report.columns import text
+from nfe.report.schema import text
 
 # Curves are there to be looked at: on training and held-out images, never on the test split.
 _SHOWN = ("train_loss", "train_accuracy", "heldout_accuracy", "heldout_nll")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nfe.engine import shifts
+from nfe.engine import robustness
 from nfe.report import summaries
 
 METRICS = (
@@ -41,7 +41,7 @@ def rows(settings: Mapping[str, Sequence[Mapping[str, str]]], runs: Path) -> lis
         good = [row["run"] for row in seeds if row["status"] == "ok"]
         places: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for run in good:
-            for row in shifts.table(shifts.read(runs / run)):
+            for row in robustness.table(robustness.read(runs / run)):
                 places.setdefault(tuple(row[key] for key in _WHERE), []).append(row)
         for where, values in places.items():
             about = {"setting": label, "method": seeds[0]["method"]}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from nfe.engine.errors import InputError
+from nfe.common.errors import InputError
 
 
 def read(path: Path, columns: Sequence[str], **options: Any) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from nfe.report.columns import text
+from nfe.report.schema import text
 from nfe.report.statistics import summarize
 
 _STATISTICS = ("mean", "std", "ci95")

@@ -8,14 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from nfe.engine.errors import InputError
-from nfe.engine.files import csv_bytes, read_json, write_bytes
-from nfe.engine.outputs import RESULT_FILES, network_name
-from nfe.engine.suite import MEMBERS, Planned, Suite
-from nfe.report import comparison, curves, evaluations, published, selection, summaries
-from nfe.report.columns import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
+from nfe.common.errors import InputError
+from nfe.common.files import csv_bytes, read_json, write_bytes
+from nfe.report import comparison, curves, evaluations, literature, selection, summaries
 from nfe.report.reading import read
+from nfe.report.schema import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
 from nfe.report.statistics import summarize
+from nfe.suite.expansion import MEMBERS, Planned, Suite
+from nfe.suite.outputs import RESULT_FILES, network_name
 
 Row = dict[str, str]
 
@@ -301,9 +301,9 @@ def markdown(suite: Suite, rows: Sequence[Row], missing: str = "") -> str:
         lines.append("|" + "---|" * len(SHOWN))
         compared = _compared(section)
         lines += ["| " + " | ".join(_shown(row, compared)) + " |" for row in section]
-        if theirs := published.cells(section, _with_interval):
-            lines += ["", f"### {published.TITLE}", "", published.NOTE, ""]
-            lines += [f"| {' | '.join(published.HEADER)} |", "|" + "---|" * len(published.HEADER)]
+        if theirs := literature.cells(section, _with_interval):
+            lines += ["", f"### {literature.TITLE}", "", literature.NOTE, ""]
+            lines += [f"| {' | '.join(literature.HEADER)} |", "|" + "---|" * len(literature.HEADER)]
             lines += [f"| {' | '.join(cells)} |" for cells in theirs]
     return "\n".join(lines) + "\n"
 
@@ -346,9 +346,9 @@ def latex(suite: Suite, rows: Sequence[Row], missing: str = "") -> str:
         shown = [_shown(row, compared) for row in section]
         columns = f"lll{'r' * (len(SHOWN) - 3)}"
         lines += _tabular(title, columns, [name for _, name in SHOWN], shown)
-        if theirs := published.cells(section, _with_interval):
-            caption = f"{title}. {published.TITLE}. {published.NOTE}"
-            lines += _tabular(caption, "llrrrrrrp{4cm}p{6cm}", published.HEADER, theirs)
+        if theirs := literature.cells(section, _with_interval):
+            caption = f"{title}. {literature.TITLE}. {literature.NOTE}"
+            lines += _tabular(caption, "llrrrrrrp{4cm}p{6cm}", literature.HEADER, theirs)
     return "\n".join(lines) + "\n"
 
 

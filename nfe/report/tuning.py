@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from nfe.engine.errors import InputError
-from nfe.engine.files import read_json, write_bytes
-from nfe.engine.run import Run
-from nfe.engine.suite import check_config, expand, read_config
-from nfe.engine.tuning import RECIPE, Choices, Point, Space, space
+from nfe.common.errors import InputError
+from nfe.common.files import read_json, write_bytes
+from nfe.suite.expansion import check_config, expand, read_config
+from nfe.suite.run import Run
+from nfe.suite.tuning import RECIPE, Choices, Point, Space, space
 
 CRITERION = "heldout_nll"
 # Points of each method that are confirmed.

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from nfe.engine.datasets import Data
-from nfe.engine.errors import InputError
-from nfe.engine.execution import Place, Workplace, execute
-from nfe.engine.method import method_class, method_names
-from nfe.engine.precision import prepare_process
-from nfe.engine.run import Run, specify
+from nfe.common.errors import InputError
+from nfe.common.precision import prepare_process
+from nfe.data import Data
+from nfe.engine.runner import RunFolders, Worker, execute
 from nfe.engine.throughput import Meter
-from nfe.engine.training import Trained, Trainer
+from nfe.engine.trainer import Trained, Trainer
+from nfe.method import method_class, method_names
+from nfe.suite.run import Run, specify
 
 
 def _missing() -> str:
@@ -43,8 +43,8 @@ BUILT += [(m, "vgg16", 96) for m in ("single", "nfe")]
 
 
 @cache
-def workplace() -> Workplace:
-    return Workplace(torch.device("cuda", 0))
+def worker() -> Worker:
+    return Worker(torch.device("cuda", 0))
 
 
 def specified(method: str, precision: str, architecture: str = "wrn-10-1") -> Run:
@@ -60,7 +60,7 @@ def specified(method: str, precision: str, architecture: str = "wrn-10-1") -> Ru
 
 
 def data_of(run: Run) -> Data:
-    return workplace().data(run)
+    return worker().data(run)
 
 
 def check_same(one: Trained, other: Trained) -> None:
@@ -111,7 +111,7 @@ def test_nothing_is_refused_in_deterministic_mode(
 def test_two_runs_leave_the_same_files(method: str, tmp_path: Path) -> None:
     run = specified(method, "bfloat16")
     for name in ("a", "b"):
-        place = Place(tmp_path / name, tmp_path / name, tmp_path, tmp_path)
-        execute(run, place, workplace())
+        folders = RunFolders(tmp_path / name, tmp_path / name, tmp_path, tmp_path)
+        execute(run, folders, worker())
     for name in ("metrics.json", "history.csv", "per_image.npz", "model.safetensors"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name

@@ -13,8 +13,8 @@ import torch
 from device import Kind, counts, each, reset
 from stepping import TRAINED
 
-from nfe.engine.run import specify
 from nfe.engine.throughput import Meter
+from nfe.suite.run import specify
 
 TABLE = Path(__file__).with_name("expected.csv")
 COLUMNS = ("method", "architecture", "precision", "batch", "launches", "peak_mb")

@@ -1,10 +1,10 @@
 """A run of each method that takes steps one at a time, on whatever device there is."""
 
-from nfe.engine import datasets
-from nfe.engine.method import method_class, method_names
-from nfe.engine.precision import default_device, prepare_process
-from nfe.engine.run import Run, specify
-from nfe.engine.training import Trainer
+from nfe import data as datasets
+from nfe.common.precision import default_device, prepare_process
+from nfe.engine.trainer import Trainer
+from nfe.method import method_class, method_names
+from nfe.suite.run import Run, specify
 
 # So long that no method changes its phase in the steps that are looked at.
 EPOCHS = 1000

@@ -6,7 +6,7 @@ import pytest
 from costs import CASES, LARGE, TABLE, cost
 from device import each
 
-from nfe.engine.method import method_class
+from nfe.method import method_class
 
 # Of a step whose forward and backward pass are one graph.
 MOST_LAUNCHES = 60

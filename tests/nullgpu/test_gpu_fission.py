@@ -7,8 +7,9 @@ import torch
 from device import each
 from torch import Tensor
 
-from nfe import early_exit, fission, grouping, pruning
-from nfe.engine.backbones import architecture
+from nfe import fission, pruning
+from nfe.backbones import architecture
+from nfe.splitting import early_exit, grouping
 
 PRUNINGS = ("none", "random", "erk", "magnitude", "snip", "grasp", "synflow")
 DIVISIONS = ("tensor weight", "stage kernel", "tensor 2:4", "stage output_filter")

@@ -11,14 +11,15 @@ import torch
 from device import Kind, counts, each
 from stepping import METHODS, TRAINED, run_of
 
-from nfe.engine import cost, evaluation, latency
+from nfe.common.errors import Interrupted
+from nfe.common.precision import PRECISIONS, prepare_process
+from nfe.engine import inference, latency
 from nfe.engine.batches import Normalizer
-from nfe.engine.errors import Interrupted
-from nfe.engine.execution import Place, Workplace, execute, is_complete
-from nfe.engine.precision import PRECISIONS, prepare_process
 from nfe.engine.prediction import networks
-from nfe.engine.run import Run
-from nfe.engine.training import Trainer
+from nfe.engine.runner import RunFolders, Worker, execute, is_complete
+from nfe.engine.trainer import Trainer
+from nfe.evaluation import cost
+from nfe.suite.run import Run
 
 STOP_AFTER = 3
 # What a function is called that returns or does something: a stub, which does nothing, is not
@@ -28,9 +29,9 @@ DOING = re.compile(
 )
 
 
-def stopped(run: Run, state: Path, workplace: Workplace) -> None:
+def stopped(run: Run, state: Path, worker: Worker) -> None:
     """Train until a signal comes, a few steps later."""
-    trainer = Trainer(run, workplace.data(run), state)
+    trainer = Trainer(run, worker.data(run), state)
     step = trainer.step
 
     def counted(images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -44,30 +45,30 @@ def stopped(run: Run, state: Path, workplace: Workplace) -> None:
 
 
 def end_to_end(method: str, precision: str) -> dict[str, Any]:
-    run, workplace = run_of(method, precision, epochs=2), Workplace()
-    assert workplace.device.type == "cuda"
+    run, worker = run_of(method, precision, epochs=2), Worker()
+    assert worker.device.type == "cuda"
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        place = Place(root / "run", root / "run", root, root)
+        folders = RunFolders(root / "run", root / "run", root, root)
         if method in TRAINED:
             prepare_process(1, precision)
-            stopped(run, place.output / ".state", workplace)
-        execute(run, place, workplace)
-        for network in networks(run, place, workplace.device):
-            examine(run, network, workplace)
-        latency.measure(run, root / "latency", workplace)
+            stopped(run, folders.output / ".state", worker)
+        execute(run, folders, worker)
+        for network in networks(run, folders, worker.device):
+            examine(run, network, worker)
+        latency.measure(run, root / "latency", worker)
         return {
-            "complete": is_complete(run, place.output),
+            "complete": is_complete(run, folders.output),
             "latency": len(list((root / "latency").iterdir())),
             "too idle": [name for name in counts(Kind.IDLE) if DOING.match(name)],
         }
 
 
-def examine(run: Run, network: torch.nn.Module, workplace: Workplace) -> None:
+def examine(run: Run, network: torch.nn.Module, worker: Worker) -> None:
     """Do with a trained network what evaluations do."""
-    data = workplace.data(run)
-    evaluation.predict(network, data.card, data.test)
-    image = Normalizer(data.card, workplace.device)(data.test.images[:1])
+    data = worker.data(run)
+    inference.predict(network, data.card, data.test)
+    image = Normalizer(data.card, worker.device)(data.test.images[:1])
     cost.inference(network, image)
     cost.hardware_macs(network, image)
     run.build_method().exit_macs(network, image)

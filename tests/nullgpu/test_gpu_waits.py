@@ -4,8 +4,8 @@ import pytest
 from device import Kind, counts, each, reset, waits
 from stepping import TRAINED, Stepping, run_of
 
-from nfe.engine import evaluation
-from nfe.engine.training import READ_EVERY
+from nfe.engine import inference
+from nfe.engine.trainer import READ_EVERY
 
 WATCHED = 30
 # Words in the names of PyTorch's kernels that draw.
@@ -31,7 +31,7 @@ def drawn_in_evaluation(method: str) -> dict[str, int]:
     stepping.take()
     reset()
     trainer = stepping.trainer
-    evaluation.predict(trainer.network, trainer.data.card, trainer.data.heldout)
+    inference.predict(trainer.network, trainer.data.card, trainer.data.heldout)
     launched = counts(Kind.LAUNCH)
     assert launched
     return {name: n for name, n in launched.items() if any(word in name for word in DRAWING)}

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from cluster import Cluster, wait_until
 
-from nfe.report.columns import TIMING
+from nfe.report.schema import TIMING
 
 ROOT = Path(__file__).resolve().parents[2]
 

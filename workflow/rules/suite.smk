@@ -5,13 +5,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from nfe import site
-from nfe.engine import estimate
-from nfe.engine.datasets import outliers
-from nfe.engine.errors import InputError
-from nfe.engine.files import make_directory, write_json
-from nfe.engine.outputs import RESULT_FILES, evaluation_files, network_name
-from nfe.engine.suite import check_groups, expand, read_config, timed
+from nfe.cluster import site, estimate
+from nfe.data import outliers
+from nfe.common.errors import InputError
+from nfe.common.files import make_directory, write_json
+from nfe.suite.outputs import RESULT_FILES, evaluation_files, network_name
+from nfe.suite.expansion import SCHEMA, check_groups, expand, read_config, timed
 from nfe.report.catalogue import FORMATS, available
 
 try:

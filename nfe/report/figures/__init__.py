@@ -15,18 +15,18 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from nfe.engine.errors import unknown
+from nfe.common.errors import unknown
 from nfe.report.catalogue import FIGURES, FORMATS
-from nfe.report.figures.material import Material, read
+from nfe.report.figures.data import FigureData, read
 
 # Figures that a file draws besides the one of its own name.
 _FURTHER = {"exit_places": ("exits", "draw_places")}
 
 
-def drawer(name: str) -> Callable[[Material], Figure]:
+def drawer(name: str) -> Callable[[FigureData], Figure]:
     """Return what draws a figure; some need PyTorch, so only its own file is loaded."""
     file, function = _FURTHER.get(name, (name, "draw"))
-    found: Callable[[Material], Figure] = getattr(
+    found: Callable[[FigureData], Figure] = getattr(
         importlib.import_module(f"nfe.report.figures.{file}"), function
     )
     return found

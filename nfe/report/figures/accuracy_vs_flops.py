@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nfe.report.figures import style
-from nfe.report.figures.material import SETTING, Material, per_setting, points
+from nfe.report.figures.data import SETTING, FigureData, per_setting, points
 
 # Column, factor, label.
 _COSTS = (
@@ -19,7 +19,7 @@ _COSTS = (
 )
 
 
-def draw(material: Material) -> Figure:
+def draw(material: FigureData) -> Figure:
     """Draw one mark a setting, and the Pareto front of the means, for each kind of cost."""
     panels = material.panels()
     figure, axes = style.grid(len(panels), len(_COSTS))

@@ -5,13 +5,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nfe.report.figures import style
-from nfe.report.figures.material import SETTING, Material, points
+from nfe.report.figures.data import SETTING, FigureData, points
 
 _LABELS = {"accuracy": "test accuracy [%]", "nll": "test NLL [nats]", "ece": "test ECE"}
 _PAIRS = (("nll", "accuracy"), ("ece", "accuracy"), ("ece", "nll"))
 
 
-def draw(material: Material) -> Figure:
+def draw(material: FigureData) -> Figure:
     """Draw one mark a setting for each pair of metrics, seeds as bars in both directions."""
     panels = material.panels()
     figure, axes = style.grid(len(panels), len(_PAIRS))

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from nfe.report.figures import style
-from nfe.report.figures.material import Material, spread
+from nfe.report.figures.data import FigureData, spread
 
 # Column, sign that makes more the better, label.
 _GAINS = (
@@ -15,12 +15,12 @@ _GAINS = (
 )
 
 
-def draw(material: Material) -> Figure:
+def draw(material: FigureData) -> Figure:
     """Draw the difference from the single network, seed by seed, as a band over capacity."""
     # One panel for a family of networks, wrn-16-k say: all its widths.
     family = material.rows["architecture"].str.replace(r"-\d+$", "", regex=True)
     rows = material.rows.assign(network=material.rows["architecture"], architecture=family)
-    panels = Material(rows, material.folder).panels()
+    panels = FigureData(rows, material.folder).panels()
     figure, axes = style.grid(len(panels), len(_GAINS), (5.2, 3.7))
     for row, (title, part) in zip(axes, panels, strict=True):
         for ax, (metric, sign, label) in zip(row, _GAINS, strict=True):

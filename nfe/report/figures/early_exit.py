@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from nfe.report.figures import style
-from nfe.report.figures.material import Material, per_setting, spread
+from nfe.report.figures.data import FigureData, per_setting, spread
 
 
-def draw(material: Material) -> Figure:
+def draw(material: FigureData) -> Figure:
     """Draw one curve a setting over all thresholds, seeds as bands."""
     panels = material.panels()
     figure, axes = style.wrapped(len(panels))
@@ -29,7 +29,7 @@ def _name(seeds: pd.DataFrame) -> str:
     return f"N = {int(first['members'])}, exits after {first['exit_stages']}"
 
 
-def _panel(ax: Axes, material: Material, names: Sequence[str]) -> None:
+def _panel(ax: Axes, material: FigureData, names: Sequence[str]) -> None:
     drawn = 0
     for seeds in per_setting(material.good):
         found = [material.metrics(run).get("early_exit") for run in seeds["run"]]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nfe.report.figures import style
-from nfe.report.figures.material import Material, members, per_setting, spread
+from nfe.report.figures.data import FigureData, members, per_setting, spread
 
 # Members shown one by one, of ensembles that have more.
 _MOST = 8
@@ -18,7 +18,7 @@ Naming = Callable[[pd.Series], str]
 Look = Callable[[pd.Series], dict[str, Any]]
 
 
-def draw(material: Material) -> Figure:
+def draw(material: FigureData) -> Figure:
     """Draw every ensemble of the headline comparison."""
 
     def naming(row: pd.Series) -> str:
@@ -27,7 +27,7 @@ def draw(material: Material) -> Figure:
     return _draw(material, naming, lambda row: style.member_style(row["method"], row["members"]))
 
 
-def draw_places(material: Material) -> Figure:
+def draw_places(material: FigureData) -> Figure:
     """Draw every number and place of exits."""
 
     def naming(row: pd.Series) -> str:
@@ -37,7 +37,7 @@ def draw_places(material: Material) -> Figure:
     return _draw(material, naming, lambda row: style.style(names, naming(row)))
 
 
-def _draw(material: Material, naming: Naming, look: Look) -> Figure:
+def _draw(material: FigureData, naming: Naming, look: Look) -> Figure:
     panels = material.panels()
     figure, axes = style.grid(len(panels), 2, (6.0, 4.2))
     for (left, right), (title, part) in zip(axes, panels, strict=True):

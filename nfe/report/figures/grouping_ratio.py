@@ -4,10 +4,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nfe.report.figures import style
-from nfe.report.figures.material import Material, members, points
+from nfe.report.figures.data import FigureData, members, points
 
 
-def draw(material: Material) -> Figure:
+def draw(material: FigureData) -> Figure:
     """Draw the ensemble and each exit, seeds as bands."""
     panels = material.panels()
     figure, axes = style.wrapped(len(panels))
@@ -20,7 +20,7 @@ def draw(material: Material) -> Figure:
     return figure
 
 
-def _panel(ax: Axes, material: Material) -> None:
+def _panel(ax: Axes, material: FigureData) -> None:
     good = material.good
     if good.empty:
         style.nothing(ax, "no run")

@@ -7,18 +7,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nfe.report.columns import PANEL
 from nfe.report.figures import style
-from nfe.report.figures.material import Material, points, spread
+from nfe.report.figures.data import FigureData, points, spread
+from nfe.report.schema import PANEL
 
 
-def draw(material: Material) -> Figure:
+def draw(material: FigureData) -> Figure:
     """Draw one line a pruning method, against sparsity and against non-zero FLOPs.
 
     Networks of which some layers are whole in every path have panels of their own.
     """
     rows = material.rows.assign(whole=material.rows["settings"].map(_whole))
-    panels = Material(rows, material.folder).panels((*PANEL, "whole"))
+    panels = FigureData(rows, material.folder).panels((*PANEL, "whole"))
     figure, axes = style.grid(len(panels), 2)
     for (left, right), (title, part) in zip(axes, panels, strict=True):
         for ax in (left, right):

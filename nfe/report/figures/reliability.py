@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nfe.engine.evaluation import BINS, bin_index
+from nfe.evaluation.metrics import BINS, bin_index
 from nfe.report.figures import style
-from nfe.report.figures.material import Material, per_setting, spread
+from nfe.report.figures.data import FigureData, per_setting, spread
 
 # Panels side by side; twice as many where there are many.
 _COLUMNS, _MANY = 5, 20
@@ -17,7 +17,7 @@ _SIZE = (2.3, 2.5)
 _FEW = 10
 
 
-def draw(material: Material) -> Figure:
+def draw(material: FigureData) -> Figure:
     """Draw one small panel a setting: accuracy in each bin of confidence, seeds as bars."""
     settings = [
         (title, seeds) for title, part in material.panels() for seeds in per_setting(part.good)

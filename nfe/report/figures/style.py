@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, Transform
 
-from nfe.report.columns import PANEL
-from nfe.report.figures.material import Material
+from nfe.report.figures.data import FigureData
+from nfe.report.schema import PANEL
 
 # Fixed order, so that a method keeps its colour and mark from one suite to the next.
 METHODS = (
@@ -173,7 +173,7 @@ def side_by_side(costs: pd.Series) -> list[float]:
     return [9 * (p - (n - 1) / 2) for p, n in zip(place, size, strict=True)]
 
 
-def note(material: Material, shown: str = "bars") -> str:
+def note(material: FigureData, shown: str = "bars") -> str:
     """Return what bars or bands are, and how many runs were lost."""
     rows = material.rows
     counts = material.good.groupby([*PANEL, "settings", "method"]).size()

@@ -11,9 +11,9 @@ from typing import Any
 
 import vl_convert
 
-from nfe.engine.files import write_bytes
-from nfe.report.manifest import PAGE
+from nfe.common.files import write_bytes
 from nfe.report.page import content
+from nfe.report.release.manifest import PAGE
 
 _SCRIPTS = ("state.js", "grid.js", "plots.js", "detail.js", "main.js")
 

@@ -9,11 +9,12 @@ from urllib.parse import quote
 
 import numpy as np
 
-from nfe.engine.errors import InputError
-from nfe.engine.evaluation import BINS, bin_index
-from nfe.engine.files import read_json, read_npz
-from nfe.report import figures, manifest, tables
+from nfe.common.errors import InputError
+from nfe.common.files import read_json, read_npz
+from nfe.evaluation.metrics import BINS, bin_index
+from nfe.report import figures, tables
 from nfe.report.catalogue import FORMATS, available
+from nfe.report.release import manifest
 
 Row = dict[str, str]
 

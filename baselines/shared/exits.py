@@ -1,0 +1,128 @@
+"""Networks that end more than once: branches off a shared trunk, exits along a full one."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from nfe.backbones import Architecture, Backbone
+from nfe.backbones.initialization import kaiming_normal_fan_out
+from nfe.common.errors import InputError
+
+
+def check_stages(architecture: Architecture, least: int = 2) -> None:
+    """Check that a network has stages between which it can branch.
+
+    Raises:
+        InputError: it has fewer than ``least``.
+    """
+    if architecture.stages < least:
+        raise InputError(
+            f"architecture {architecture.name!r} has {architecture.stages} stages: allowed: "
+            f"architectures with at least {least}, since exits and branches leave between stages"
+        )
+
+
+class Branches(nn.Module):
+    """Several backbones that share the stem and first stages of the first of them.
+
+    Attributes:
+        stem: the shared stem.
+        trunk: the shared stages.
+        branches: each backbone's further stages.
+        heads: each backbone's head.
+    """
+
+    def __init__(self, backbones: Sequence[Backbone], shared: int) -> None:
+        super().__init__()
+        self.stem = backbones[0].stem
+        self.trunk = nn.Sequential(*backbones[0].stages[:shared])
+        self.branches = nn.ModuleList(nn.Sequential(*b.stages[shared:]) for b in backbones)
+        self.heads = nn.ModuleList(b.head for b in backbones)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (batch, channels, h, w) to logits (batch, branches, classes)."""
+        shared = self.trunk(self.stem(x))
+        ends = zip(self.branches, self.heads, strict=True)
+        return torch.stack([head(branch(shared)) for branch, head in ends], dim=1)
+
+
+# Widths from the stage where an exit leaves to the last one, and the strides between them.
+MakeBranch = Callable[[Sequence[int], Sequence[int]], nn.Module]
+
+
+class Exits(nn.Module):
+    """A full backbone with an exit after each stage but the last, its own head being the main.
+
+    An exit's branch brings its stage's output to the width and size of the last stage's.
+
+    Attributes:
+        stem: the backbone's stem.
+        stages: the backbone's stages.
+        exits: the branches, after stage 1 first.
+        norm: what the backbone does between its last stage and pooling.
+        heads: pooling and linear layer of each exit, the main one (the backbone's own) last.
+    """
+
+    def __init__(self, backbone: Backbone, branch: MakeBranch, image: Tensor, classes: int) -> None:
+        """Add the exits.
+
+        Args:
+            backbone: the network.
+            branch: makes an exit's branch from widths and strides.
+            image: any image (1, channels, h, w) of the right size.
+            classes: number of classes.
+        """
+        super().__init__()
+        shapes = stage_shapes(backbone, image)
+        widths = [shape[1] for shape in shapes]
+        strides = [max(1, round(a[-1] / b[-1])) for a, b in pairwise(shapes)]
+        self.stem, self.stages = backbone.stem, backbone.stages
+        self.exits = nn.ModuleList(
+            kaiming_normal_fan_out(branch(widths[k:], strides[k:])) for k in range(len(strides))
+        )
+        layers = list(backbone.head)  # type: ignore[call-overload]
+        pool = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.AdaptiveAvgPool2d))
+        self.norm = nn.Sequential(*layers[:pool])
+        heads = [_head(widths[-1], classes) for _ in strides]
+        self.heads = nn.ModuleList([*heads, nn.Sequential(*layers[pool:])])
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Return each exit's feature map before pooling, the main one's last; all one shape."""
+        x = self.stem(x)
+        maps = []
+        for stage, branch in zip(self.stages, [*self.exits, self.norm], strict=True):
+            x = stage(x)
+            maps.append(branch(x))
+        return maps
+
+    def logits(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return the logits (batch, exits, classes) of feature maps."""
+        ends = zip(self.heads, maps, strict=True)
+        return torch.stack([head(features) for head, features in ends], dim=1)
+
+    def forward(self, x: Tensor, features: bool = False) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Map images (batch, channels, h, w) to logits (batch, exits, classes), main one last.
+
+        With ``features`` return logits and feature maps (see ``maps``), for losses on both.
+        """
+        maps = self.maps(x)
+        return (self.logits(maps), maps) if features else self.logits(maps)
+
+
+def _head(width: int, classes: int) -> nn.Sequential:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+
+
+@torch.no_grad()
+def stage_shapes(backbone: Backbone, image: Tensor) -> list[torch.Size]:
+    """Return the shape of every stage's output for one image."""
+    was_training = backbone.training
+    backbone.eval()
+    x, shapes = backbone.stem(image), []
+    for stage in backbone.stages:
+        x = stage(x)
+        shapes.append(x.shape)
+    backbone.train(was_training)
+    return shapes

@@ -1,0 +1,1 @@
+"""nfe-bench: the command line, one file a family of commands."""

@@ -1,0 +1,155 @@
+"""nfe-bench train, run, latency, benchmark: what makes and times runs."""
+
+import argparse
+import json
+import logging
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nfe.common.errors import CollapseError, InputError
+
+if TYPE_CHECKING:
+    from nfe.engine.runner import RunFolders, Worker
+    from nfe.suite.expansion import Suite
+    from nfe.suite.run import Run
+
+from nfe.cli.status import FAILED
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Return ``key=value`` arguments as a dictionary."""
+    pairs = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise InputError(f"{text!r}: allowed: key=value")
+        pairs[key] = value
+    return pairs
+
+
+def _specified(arguments: argparse.Namespace, **changes: Any) -> "Run":
+    from nfe.common.precision import AUTO, default_device, fastest, usable_threads
+    from nfe.suite.run import specify
+
+    if arguments.precision == AUTO:
+        arguments.precision = fastest(default_device())
+        logging.info("precision auto: %s", arguments.precision)
+    if arguments.threads == AUTO:
+        arguments.threads = str(usable_threads())
+        logging.info("threads auto: %s", arguments.threads)
+    values = {
+        "dataset": arguments.dataset,
+        "architecture_name": arguments.architecture,
+        "method": arguments.method,
+        "settings": _pairs(arguments.set),
+        "recipe": _pairs(arguments.recipe),
+        "precision": arguments.precision,
+        "threads": arguments.threads,
+        **changes,
+    }
+    return specify(**values)
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Make one run by hand."""
+    from nfe.engine.runner import RunFolders, Worker, execute
+
+    run = _specified(
+        arguments,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        resolution=arguments.resolution,
+        num_classes=arguments.num_classes,
+        images_per_class=arguments.images_per_class,
+        class_seed=arguments.class_seed,
+        test_images=arguments.test_images,
+        protocol=arguments.protocol,
+        audit=arguments.audit,
+    )
+    output = arguments.output
+    artifacts = arguments.artifacts or output
+    folders = RunFolders(output, artifacts, output / "members", artifacts / "members")
+    execute(
+        run,
+        folders,
+        Worker(data_root=arguments.data_root, checkpoint_seconds=arguments.checkpoint_seconds),
+    )
+    return _print_result(output)
+
+
+def _print_result(output: Path) -> int:
+    from nfe.common.files import read_json
+
+    metrics = read_json(output / "metrics.json")
+    if metrics["status"] == "collapsed":
+        raise CollapseError(metrics["reason"])
+    print(
+        f"accuracy {metrics['accuracy']:.2f} %, NLL {metrics['nll']:.4f}, "
+        f"ECE {metrics['ece']:.4f}, non-zero MACs {metrics['macs_nonzero']:,}  ({output})"
+    )
+    return 0
+
+
+def _folders(root: Path, suite: "Suite", run: "Run") -> "RunFolders":
+    from nfe.engine.runner import RunFolders
+
+    runs, artifacts = root / "results" / suite.name / "runs", root / "artifacts" / suite.name
+    return RunFolders(runs / run.name, artifacts / run.name, runs, artifacts)
+
+
+def _worker(arguments: argparse.Namespace, suite: "Suite") -> "Worker":
+    from nfe.engine.runner import Worker
+
+    logging.info(
+        "on %s, GPUs %s",
+        os.environ.get("SLURMD_NODENAME", platform.node()),
+        os.environ.get("CUDA_VISIBLE_DEVICES", "not restricted") or "none",
+    )
+    return Worker(
+        data_root=arguments.data_root,
+        checkpoint_seconds=suite.checkpoint_seconds,
+        scratch=arguments.scratch,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make some runs of a suite, one after the other; a run that fails leaves the others be."""
+    from nfe.engine.runner import attempt
+    from nfe.suite.expansion import load_plan
+
+    suite = load_plan(arguments.plan)
+    worker = _worker(arguments, suite)
+    runs = [suite.run(name) for name in arguments.run]
+    made = [attempt(chosen, _folders(arguments.root, suite, chosen), worker) for chosen in runs]
+    return 0 if all(made) else FAILED
+
+
+def latency(arguments: argparse.Namespace) -> int:
+    """Measure the latency of every network of a suite, or of some groups."""
+    from nfe.engine.latency import measure
+    from nfe.suite.expansion import load_plan
+
+    suite = load_plan(arguments.plan)
+    worker = _worker(arguments, suite)
+    wanted = set(arguments.group or (group for p in suite.runs for group in p.groups))
+    for planned in (p for p in suite.runs if wanted & set(p.groups)):
+        measure(planned.run, arguments.root / "results" / suite.name / "latency", worker)
+    return 0
+
+
+def benchmark(arguments: argparse.Namespace) -> int:
+    """Print the training throughput of a method on this machine."""
+    from nfe.engine.throughput import measure
+
+    result = measure(_specified(arguments, epochs=1), arguments.batch, arguments.image)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        print(
+            f"{result['images_per_second']:.1f} images/s (median of {result['rounds']} rounds), "
+            f"peak memory {result['peak_memory_bytes'] / 2**20:.0f} MiB, {result['device']}"
+        )
+    return 0

@@ -1,0 +1,1 @@
+"""Machines: the site's settings, what a suite takes, what is missing."""

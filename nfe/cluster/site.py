@@ -1,0 +1,101 @@
+"""What a cluster's site decides: slurm/site.yaml, each key also by environment."""
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nfe.common import strict_yaml
+from nfe.common.errors import InputError, unknown
+
+FILE = Path("slurm", "site.yaml")
+PREFIX = "NFE_SLURM_"
+
+# SIGTERM comes before pre-emption, cancellation and the time limit. A job that then ended by itself
+# would count as failed, and SLURM would not put it back into the queue: so once the state is saved
+# it stays until SLURM ends it. Bash runs the trap when the command has ended.
+_STAY = (
+    'stay() { local told= status=0; trap told=1 TERM; "$@" || status=$?; '
+    '[ -z "$told" ] || sleep 300; return $status; }; '
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """The settings of a site; empty means that the cluster's default applies.
+
+    Attributes:
+        partition: partition of every job.
+        partition_limits: YAML file of partitions and their limits; each job then goes to the one
+            that fits it best, unless ``partition`` is set.
+        account: account to charge.
+        qos: quality of service.
+        gpu_model: type of GPU, as in ``--gpus=TYPE:1``.
+        constraint: node features.
+        modules: environment modules that each job loads, separated by spaces.
+        container: Apptainer image in which each job's commands run.
+        scratch: folder on each node's own disk to which data are copied once.
+        max_minutes: longest time limit that a job may ask for; longer runs continue in the next.
+    """
+
+    partition: str = ""
+    partition_limits: str = ""
+    account: str = ""
+    qos: str = ""
+    gpu_model: str = ""
+    constraint: str = ""
+    modules: str = ""
+    container: str = ""
+    scratch: str = ""
+    max_minutes: int = 1440
+
+    def resources(self) -> dict[str, str]:
+        """Return the default resources of every job, quoted for Snakemake."""
+        named = {
+            "slurm_partition": self.partition,
+            "slurm_account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+        }
+        return {name: repr(value) for name, value in named.items() if value}
+
+    def setup(self, gpus: int) -> str:
+        """Return the shell code that each job starts with; it defines ``stay COMMAND …``.
+
+        A job that asked for no GPU sees none, also where the cluster itself would not hide them.
+        """
+        modules = f"module load {self.modules}; " if self.modules else ""
+        return modules + ("" if gpus else "export CUDA_VISIBLE_DEVICES=; ") + _STAY
+
+    def launcher(self) -> str:
+        """Return what stands before each job's command."""
+        return f"apptainer exec --nv {shlex.quote(self.container)} " if self.container else ""
+
+
+def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site:
+    """Return the site's settings: the environment's, else the file's, else the defaults.
+
+    Args:
+        file: the YAML file; it may be missing.
+        environment: where NFE_SLURM_PARTITION and its like are looked up.
+
+    Raises:
+        InputError: a key is unknown or a value is of the wrong kind.
+    """
+    fields = {field.name: field for field in dataclasses.fields(Site)}
+    values = strict_yaml.load(file) or {} if file.exists() else {}
+    for key in values:
+        if key not in fields:
+            raise unknown(f"key in {file}:", key, fields)
+    for variable in (v for v in environment if v.startswith(PREFIX)):
+        key = variable.removeprefix(PREFIX).lower()
+        if key not in fields:
+            raise unknown(f"setting in {variable} (environment):", key, fields)
+        values[key] = environment[variable]
+    values = {key: "" if value is None else str(value) for key, value in values.items()}
+    limit = values.get("max_minutes", "1440")
+    if not limit.isdecimal() or int(limit) < 1:
+        raise InputError(f"max_minutes is {limit!r} ({file}): allowed: whole minutes from 1")
+    return Site(**{**values, "max_minutes": int(limit)})

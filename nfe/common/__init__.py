@@ -1,0 +1,1 @@
+"""Small helpers at the bottom: errors, files, random streams, number formats."""

@@ -1,0 +1,119 @@
+"""The training recipe: optimizer and learning-rate schedule.
+
+Defaults are the recipe of Network Fission Ensembles (Lee & Lee, arXiv 2408.02301) on
+CIFAR-100.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nfe.common.errors import InputError, unknown
+from nfe.common.settings import parse
+from nfe.method.step import Step
+
+
+def _constant_linear(progress: float) -> float:
+    """Constant to half of the run, linear to 1 % at nine tenths, constant after."""
+    if progress <= 0.5:
+        return 1.0
+    return max(0.01, 1.0 - 0.99 * (progress - 0.5) / 0.4)
+
+
+def _cosine(progress: float) -> float:
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _step(progress: float, milestones: Sequence[float], decay: float) -> float:
+    return float(decay ** sum(progress >= milestone for milestone in milestones))
+
+
+SMOOTH = {"constant-linear": _constant_linear, "cosine": _cosine}
+SCHEDULES = (*SMOOTH, "step")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """SGD with momentum and a learning-rate schedule.
+
+    The rate is constant within an epoch, but for the warm-up, in which it rises with every step.
+
+    Attributes:
+        batch_size: distinct images per batch.
+        lr: base learning rate.
+        momentum: momentum coefficient.
+        nesterov: Nesterov's form of momentum.
+        weight_decay: L2 coefficient in PyTorch's convention.
+        schedule: a name in ``SCHEDULES``: factor of ``lr`` by share of the run gone.
+        milestones: for ``step``: the shares of the run at which the factor is multiplied.
+        decay: for ``step``: what it is multiplied by.
+        warmup: epochs over which a factor rises linearly from near 0 to 1.
+    """
+
+    batch_size: int
+    lr: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4
+    schedule: str = "constant-linear"
+    milestones: tuple[float, ...] = ()
+    decay: float | None = None
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists
+        if self.batch_size < 1:
+            raise InputError(f"batch_size is {self.batch_size}: allowed: whole numbers from 1")
+        if not 0 < self.lr < math.inf:
+            raise InputError(f"lr is {self.lr}: allowed: numbers above 0")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum is {self.momentum}: allowed: [0, 1)")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay is {self.weight_decay}: allowed: numbers from 0")
+        if self.nesterov and self.momentum == 0:
+            raise InputError("nesterov is true with momentum 0: allowed: momentum above 0")
+        if self.warmup < 0:
+            raise InputError(f"warmup is {self.warmup}: allowed: whole numbers from 0")
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+        self._check_steps()
+
+    def _check_steps(self) -> None:
+        marks = list(self.milestones)
+        if self.schedule != "step" and (marks or self.decay is not None):
+            raise InputError(
+                f"milestones {marks} and decay {self.decay} with schedule {self.schedule!r}: "
+                f"allowed: only with schedule 'step'"
+            )
+        if self.schedule != "step":
+            return
+        if not marks or marks != sorted(set(marks)) or not all(0 < mark < 1 for mark in marks):
+            raise InputError(
+                f"milestones is {marks}: allowed: ascending shares of the run between 0 and 1"
+            )
+        if self.decay is None or not 0 < self.decay < 1:
+            raise InputError(f"decay is {self.decay}: allowed: numbers between 0 and 1")
+
+    def with_changes(self, changes: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe with some fields changed.
+
+        Raises:
+            InputError: a field does not exist or a value is not allowed.
+        """
+        return dataclasses.replace(self, **parse(Recipe, changes, "recipe"))
+
+    def learning_rate(self, step: Step) -> float:
+        """Return the learning rate of a step.
+
+        In the warm-up, step t (from 0) of w has the share (t + 1) / w of the rate.
+        """
+        epoch, epochs = step.number // step.per_epoch, step.steps / step.per_epoch
+        warm = min(1.0, (step.number + 1) / max(1, self.warmup * step.per_epoch))
+        return self.lr * warm * self._factor(epoch / epochs)
+
+    def _factor(self, progress: float) -> float:
+        if self.decay is not None:
+            return _step(progress, self.milestones, self.decay)
+        return SMOOTH[self.schedule](progress)

@@ -1,0 +1,136 @@
+"""Pruning at initialization: scores → masks.
+
+Every pruner gives each prunable weight a score on the very weights that are then trained; the
+highest (1 − sparsity) share is kept, over the whole network or in each layer. Prunable are the
+convolutions (in a fissioned network also linear layers inside stages); never the linear head,
+norms or biases.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from nfe.common.errors import CollapseError, InputError, unknown
+from nfe.pruning.budgets import SCOPES, Budgets, Masks, erk_counts, keep_highest, layer_budgets
+from nfe.pruning.scores import NEED_DATA, PRUNERS, Example, Request, competing_weights, prunable
+
+
+def names() -> list[str]:
+    """Return the pruning methods, ``none`` included."""
+    return ["none", *PRUNERS]
+
+
+def check(pruning: str, sparsity: float, scope: str = "global") -> None:
+    """Check that the settings make sense, alone and together.
+
+    Raises:
+        InputError: an unknown name, a sparsity outside [0, 1), or a sparsity without method.
+    """
+    if pruning not in names():
+        raise unknown("pruning", pruning, names())
+    if scope not in SCOPES:
+        raise unknown("pruning scope", scope, SCOPES)
+    if not 0 <= sparsity < 1:
+        raise InputError(f"sparsity is {sparsity}: allowed: [0, 1)")
+    if pruning == "none" and sparsity > 0:
+        raise InputError(
+            f"sparsity is {sparsity} with pruning 'none': allowed: 0, or one of {list(PRUNERS)}"
+        )
+
+
+def everything(layers: Mapping[str, nn.Module]) -> Masks:
+    """Return masks that keep every weight."""
+    return {n: torch.ones_like(cast(Tensor, m.weight), dtype=torch.bool) for n, m in layers.items()}
+
+
+def masks(
+    model: nn.Module,
+    pruning: str,
+    sparsity: float,
+    example: Example | None = None,
+    seed: int = 0,
+    *,
+    scope: str = "global",
+    layers: Iterable[str] | None = None,
+) -> Masks:
+    """Return a bool mask per prunable layer, True where a weight is kept.
+
+    Args:
+        model: the network whose very weights are scored.
+        pruning: a name from ``names()``.
+        sparsity: share of the prunable weights to remove, in [0, 1).
+        example: images and labels, for pruners that look at data, their classes mixed.
+        seed: seed of the random streams.
+        scope: ``"global"`` meets the sparsity over all layers together, ``"layer"`` in each
+            one. ERK has its own layer densities.
+        layers: names of the layers to prune (default: every convolution).
+
+    Raises:
+        InputError: see ``check``; an example is missing; a layer has no weight.
+        CollapseError: a layer is left without a weight.
+    """
+    check(pruning, sparsity, scope)
+    chosen = tuple(prunable(model) if layers is None else layers)
+    request = Request(chosen, sparsity, scope, example, seed)
+    weights = competing_weights(model, request)
+    if pruning == "none" or sparsity == 0 or not weights:
+        return everything({n: model.get_submodule(n) for n in chosen})
+    if pruning in NEED_DATA and example is None:
+        raise InputError(f"pruning {pruning!r} needs example=(images, labels)")
+    if pruning == "erk":
+        kept = erk_counts({n: tuple(w.shape) for n, w in weights.items()}, sparsity)
+        budgets: Budgets = [((n,), count) for n, count in kept.items()]
+    else:
+        budgets = layer_budgets(weights, sparsity, scope)
+    found = keep_highest(PRUNERS[pruning](model, request), budgets)
+    for name, mask in found.items():
+        if not bool(mask.any()):
+            raise CollapseError(
+                f"layer {name!r} is left without a weight by {pruning} at sparsity {sparsity}"
+            )
+    return {n: mask.to(weights[n].device) for n, mask in found.items()}
+
+
+class Mask(nn.Module):
+    """A parametrization: the weight where the mask is True, zero elsewhere."""
+
+    mask: Tensor
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", mask)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the masked weight."""
+        return weight * self.mask
+
+
+def prune(
+    model: nn.Module,
+    pruning: str,
+    sparsity: float,
+    *,
+    example: Example | None = None,
+    seed: int = 0,
+    scope: str = "global",
+    layers: Iterable[str] | None = None,
+) -> nn.Module:
+    """Return a pruned copy of a network; pruned weights are zero and stay zero in training.
+
+    The masks are parametrizations (``torch.nn.utils.parametrize``): ordinary tools for those
+    apply, for instance ``remove_parametrizations`` to be left with plain weights.
+
+    Args and errors: see ``masks``.
+    """
+    found = masks(model, pruning, sparsity, example, seed, scope=scope, layers=layers)
+    pruned = copy.deepcopy(model)
+    for name, mask in found.items():
+        layer = pruned.get_submodule(name)
+        with torch.no_grad():
+            cast(Tensor, layer.weight).masked_fill_(~mask, 0)
+        parametrize.register_parametrization(layer, "weight", Mask(mask))
+    return pruned

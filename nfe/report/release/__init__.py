@@ -1,0 +1,1 @@
+"""Released suites: frozen, verified, described."""

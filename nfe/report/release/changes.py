@@ -1,0 +1,64 @@
+"""What moved between two versions of a suite's tables, and by how much."""
+
+import csv
+from pathlib import Path
+
+from nfe.report.schema import METRICS, text
+from nfe.report.table_diff import compare
+from nfe.report.tables import Row, labels
+
+
+def moved(suite_name: str, version: str, folder: Path, previous: Path | None) -> str:
+    """Return the changes since the previous version as Markdown.
+
+    Args:
+        suite_name: the suite.
+        version: the new version.
+        folder: where the new version's runs.csv and summary.csv stand.
+        previous: where the previous version's stand; None for a first release.
+    """
+    after = _settings(folder)
+    lines = [f"# {suite_name} {version}", ""]
+    if previous is None:
+        return "\n".join([*lines, f"First release: {len(after)} settings.", ""])
+    before = _settings(previous)
+    lines[0] += f": what moved since {previous.name}"
+    for word, names in (
+        ("New", after.keys() - before.keys()),
+        ("Gone", before.keys() - after.keys()),
+    ):
+        lines += [f"{word}: {name}." for name in sorted(names)]
+    rows = [
+        f"| {name} | {metric} | {_cell(old, metric)} | {_cell(new, metric)} | {difference} |"
+        for name, new in after.items()
+        if (old := before.get(name)) is not None
+        for metric in METRICS
+        if (difference := _difference(old, new, metric))
+    ]
+    shared = len(after.keys() & before.keys())
+    lines += [f"{shared} settings are in both; {len(rows)} of their means moved.", ""]
+    if rows:
+        lines += ["| setting | metric | before | after | difference |", "|---|---|---|---|---|"]
+        lines += [*rows, ""]
+    return "\n".join([*lines, "Run by run:", "", "```", compare(previous, folder), "```", ""])
+
+
+def _settings(folder: Path) -> dict[str, Row]:
+    with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return dict(zip(labels(rows), rows, strict=True))
+
+
+def _cell(row: Row, metric: str) -> str:
+    return row[f"{metric}_mean"] or "–"
+
+
+def _difference(old: Row, new: Row, metric: str) -> str:
+    """Return new − old with its sign; empty where the mean is the same text."""
+    pair = _cell(old, metric), _cell(new, metric)
+    if pair[0] == pair[1]:
+        return ""
+    if "–" in pair:
+        return "–"
+    change = float(pair[1]) - float(pair[0])
+    return f"{'+' if change > 0 else ''}{text(metric, change)}"

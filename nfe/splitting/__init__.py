@@ -1,0 +1,1 @@
+"""Network fission: one network's weights divided over several exits."""

@@ -1,0 +1,1 @@
+"""Compact fission: each path on small dense layers of its own."""

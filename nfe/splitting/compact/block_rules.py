@@ -1,0 +1,167 @@
+"""How each kind of residual block is divided over paths in compact fission.
+
+A rule says which inner channels each path owns, and makes the block's lead for any of them
+and what follows for a path. Rows are output channels, columns input channels; a path's map is
+full-width between blocks and its own channels inside.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import nn
+
+from nfe.backbones.resnet import BasicBlock, Bottleneck
+from nfe.backbones.wide_resnet import WideBlock
+from nfe.common.errors import InputError
+from nfe.splitting.compact.channel_blocks import Block, Division
+from nfe.splitting.compact.segments import ColumnShortcut, Lead, Residual, Segment
+from nfe.splitting.compact.slices import columns, own, rows
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one block is divided.
+
+    Attributes:
+        inner: the inner channels of each path.
+        lead: makes the lead to some inner channels.
+        body: makes a path's segment without its lead.
+    """
+
+    inner: Mapping[int, Block]
+    lead: Callable[[Block], Lead]
+    body: Callable[[int], Segment]
+
+    def segment(self, path: int) -> Segment:
+        """Return a path's whole segment."""
+        made = self.body(path)
+        made.lead = self.lead(self.inner[path])
+        return made
+
+
+def _torchvision(block: nn.Module, kind: str) -> bool:
+    return type(block).__module__ == "torchvision.models.resnet" and type(block).__name__ == kind
+
+
+def block_rule(block: nn.Module, name: str, division: Division, index: int) -> Rule | None:
+    """Return how a residual block is divided; None where it is no block of a known kind.
+
+    Args:
+        block: the block.
+        name: its name, for errors.
+        division: the paths that cross it and their shares.
+        index: its number in its stage.
+
+    Raises:
+        InputError: it is too narrow for its paths, or a layer of it is of a form without rule.
+    """
+    if isinstance(block, WideBlock):
+        return _pre_activation(block, name, division)
+    if isinstance(block, BasicBlock) or _torchvision(block, "BasicBlock"):
+        return _basic(block, name, division)
+    if isinstance(block, Bottleneck) or _torchvision(block, "Bottleneck"):
+        grouped = cast(nn.Conv2d, block.conv2).groups > 1
+        return (
+            _grouped(block, name, division)
+            if grouped
+            else _bottleneck(block, name, division, index)
+        )
+    return None
+
+
+def _shortcuts(layers: list[nn.Module], name: str, division: Division) -> Callable[[int], Any]:
+    """Return what makes each path's part of a shortcut: a 1×1 convolution, perhaps a norm."""
+    if not layers:
+        return lambda path: None
+    conv, *norm = layers
+    plain = isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1) and conv.groups == 1
+    if not plain or len(norm) > 1:
+        raise InputError(
+            f"granularity 'alternating' has no rule for the shortcut of {name!r}: allowed: an "
+            f"ungrouped 1×1 convolution, perhaps with a norm"
+        )
+    conv = cast(nn.Conv2d, conv)
+    reads = division.blocks(conv.in_channels, f"{name}.shortcut")
+    return lambda path: ColumnShortcut(conv, own(norm[0]) if norm else None, reads[path])
+
+
+def _pre_activation(block: WideBlock, name: str, division: Division) -> Rule:
+    """conv1 by rows, bn2 on the path's channels, conv2 by columns; bn1 reads the whole map."""
+    inner = division.blocks(block.conv1.out_channels, f"{name}.conv1")
+    short = _shortcuts([] if block.shortcut is None else [block.shortcut], name, division)
+    return Rule(
+        inner,
+        lambda part: Lead(rows(block.conv1, part), rows(block.bn2, part), own(block.bn1)),
+        lambda path: Residual(None, columns(block.conv2, inner[path]), short(path), False),
+    )
+
+
+def _post_activation(block: Any, name: str, division: Division) -> Callable[[int], Any]:
+    layers = getattr(block, "shortcut", None)
+    if layers is None:
+        layers = block.downsample
+    return _shortcuts([] if layers is None else list(layers), name, division)
+
+
+def _basic(block: Any, name: str, division: Division) -> Rule:
+    """conv1 by rows, bn1 on the path's channels, conv2 by columns, bn2 on the whole map."""
+    inner = division.blocks(block.conv1.out_channels, f"{name}.conv1")
+    short = _post_activation(block, name, division)
+
+    def body(path: int) -> Residual:
+        tail = nn.Sequential(columns(block.conv2, inner[path]), own(block.bn2))
+        return Residual(None, tail, short(path), True)
+
+    return Rule(inner, lambda part: Lead(rows(block.conv1, part), rows(block.bn1, part)), body)
+
+
+def _bottleneck(block: Any, name: str, division: Division, index: int) -> Rule:
+    """conv1 by rows, the 3×3 by columns, conv3 by rows.
+
+    conv3's rows and bn3 are one of the paths' blocks of output channels, another one in every
+    block of the stage: the next after the one before. The other channels pass unchanged.
+    """
+    inner = division.blocks(block.conv1.out_channels, f"{name}.conv1")
+    outer = division.blocks(block.conv3.out_channels, f"{name}.conv3")
+    short = _post_activation(block, name, division)
+
+    def body(path: int) -> Residual:
+        turn = (division.paths.index(path) + index) % len(division.paths)
+        writes = outer[division.paths[turn]]
+        tail = nn.Sequential(
+            columns(block.conv2, inner[path]),
+            own(block.bn2),
+            nn.ReLU(),
+            rows(block.conv3, writes),
+            rows(block.bn3, writes),
+        )
+        return Residual(None, tail, short(path), True, writes)
+
+    return Rule(inner, lambda part: Lead(rows(block.conv1, part), rows(block.bn1, part)), body)
+
+
+def _grouped(block: Any, name: str, division: Division) -> Rule:
+    """conv1 by rows, the path's own groups of the 3×3, conv3 by columns, bn3 on the whole map."""
+    conv = block.conv2
+    if conv.in_channels != conv.out_channels:
+        raise InputError(
+            f"granularity 'alternating' has no rule for layer {name + '.conv2'!r}: allowed: "
+            f"grouped convolutions with as many outputs as inputs"
+        )
+    size = conv.in_channels // conv.groups
+    inner = division.blocks(conv.in_channels, f"{name}.conv2", size)
+    short = _post_activation(block, name, division)
+
+    def body(path: int) -> Residual:
+        part = inner[path]
+        tail = nn.Sequential(
+            rows(conv, part),
+            rows(block.bn2, part),
+            nn.ReLU(),
+            columns(block.conv3, part),
+            own(block.bn3),
+        )
+        return Residual(None, tail, short(path), True)
+
+    return Rule(inner, lambda part: Lead(rows(block.conv1, part), rows(block.bn1, part)), body)

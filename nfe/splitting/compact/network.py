@@ -1,0 +1,72 @@
+"""Compact fission: every path's share of a layer is a small dense layer, and only that is run.
+
+This suite's own. Lee & Lee (arXiv 2408.02301) divide weights one by one, which dense kernels
+pay for in full on every path. Here a path owns contiguous channels in turns: the rows of one
+layer that make its channels, then the columns of the next that read them. Each original weight
+is used exactly once, by an ordinary layer, and every weight is live. Pruned weights are masked
+inside these layers.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from nfe.backbones import Backbone
+from nfe.splitting.compact.path_stage import PathStage
+from nfe.splitting.compact.slices import MaskedConv2d, replace_convolutions
+from nfe.splitting.exit_network import ExitNetwork
+
+
+class CompactNetwork(ExitNetwork):
+    """A multi-exit network of small dense layers; built by ``rules.compact``.
+
+    Attributes:
+        stages: a ``PathStage`` for each stage.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Sequence[PathStage],
+        heads: Sequence[nn.Module],
+        exit_stages: Sequence[int],
+        ratio: Sequence[float],
+    ) -> None:
+        super().__init__(exit_stages, ratio)
+        self.stem = stem
+        self.stages = nn.ModuleList(stages)
+        self.heads = nn.ModuleList(heads)
+
+    def along(self, path: int, features: Tensor, start: int, stop: int) -> Tensor:
+        """Take features through stages ``start`` + 1 to ``stop`` of one path."""
+        for number in range(start, stop):
+            features = cast(PathStage, self.stages[number]).one(path, features)
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (batch, channels, h, w) to logits (batch, exits, classes), exit 1 first."""
+        features = {self.exits: self.stem(x)}
+        for stage in self.stages:
+            features = stage(features)
+        ends = enumerate(self.heads, start=1)
+        return torch.stack([head(features[path]) for path, head in ends], dim=1)
+
+    def materialized(self) -> Self:
+        """Return a copy without masks: its pruned weights are zeros of ordinary layers."""
+        plain = copy.deepcopy(self)
+        replace_convolutions(
+            plain, lambda _, conv: conv.plain() if isinstance(conv, MaskedConv2d) else conv
+        )
+        return plain
+
+    def member(self, path: int) -> Backbone:
+        """Return one exit as an ordinary stand-alone network."""
+        plain = self.materialized()
+        parts = [
+            cast(PathStage, stage).alone(self.in_stage(path, number))
+            for number, stage in enumerate(plain.stages)
+        ]
+        return Backbone(plain.stem, parts, plain.heads[path - 1])

@@ -1,0 +1,293 @@
+"""Network fission: one network → a multi-exit network on disjoint groups of its weights.
+
+Lee & Lee, arXiv 2408.02301. A fissioned network holds each original weight once, with a uint8
+tensor that says which path each weight belongs to (0: pruned). A path computes with
+``weight * (group == path)``, so parameters, gradients and optimizer state stay at one
+network's size whatever the number of exits, and pruned and foreign weights are exactly zero
+for a path.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from nfe import pruning as pruners
+from nfe.backbones import Backbone
+from nfe.splitting import grouping as groups
+from nfe.splitting import layers as kinds
+from nfe.splitting.compact.pruning import pruned_compact
+from nfe.splitting.compact.rules import Compact, check_compact, compact
+from nfe.splitting.exit_network import ExitNetwork
+from nfe.splitting.inputs import check_example
+from nfe.splitting.stages import staged
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class SplitWeight(nn.Module):
+    """One weight tensor divided over paths.
+
+    Attributes:
+        weight: the dense parameter; pruned entries are zero and stay zero.
+        group: uint8, the number of the path that owns each weight, 0 where pruned.
+    """
+
+    group: Tensor
+
+    def __init__(self, weight: nn.Parameter, group: Tensor) -> None:
+        super().__init__()
+        self.weight = weight
+        self.register_buffer("group", group)
+        with torch.no_grad():
+            self.weight.masked_fill_(group == groups.PRUNED, 0)
+
+    def select(self, path: int) -> Tensor:
+        """Return the weight as ``path`` sees it: its own group, zero elsewhere."""
+        return self.weight * (self.group == path)
+
+
+class _OnePath:
+    """Mixed into a layer's class: the layer's weight is one path's share of a SplitWeight."""
+
+    _share: tuple[SplitWeight, int]
+
+    @property
+    def weight(self) -> Tensor:
+        split, path = self._share
+        return split.select(path)
+
+
+_path_classes: dict[type, type] = {}
+
+
+def _use_share(layer: nn.Module, split: SplitWeight, path: int) -> None:
+    """Make ``layer`` compute with one path's share instead of a weight of its own."""
+    cls = type(layer)
+    if cls not in _path_classes:
+        _path_classes[cls] = type(f"OnePath{cls.__name__}", (_OnePath, cls), {})
+    del layer._parameters["weight"]
+    layer.__class__ = _path_classes[cls]
+    # In a tuple, so that the shared module is not registered once more in every layer.
+    object.__setattr__(layer, "_share", (split, path))
+
+
+def _use_own(layer: nn.Module) -> None:
+    """Undo ``_use_share``: give the layer its path's share as an ordinary parameter."""
+    split, path = cast(_OnePath, layer)._share
+    weight = nn.Parameter(split.select(path).detach().clone(), split.weight.requires_grad)
+    object.__delattr__(layer, "_share")
+    layer.__class__ = type(layer).__mro__[2]
+    layer.register_parameter("weight", weight)
+
+
+def _copy_sharing(part: nn.Module, splits: dict[nn.Parameter, SplitWeight], path: int) -> nn.Module:
+    """Return ``part`` for one path: own norms, biases and buffers, shared split weights."""
+    shared: dict[int, Any] = {id(weight): weight for weight in splits}
+    mine = copy.deepcopy(part, shared)
+    for layer in mine.modules():
+        weight = layer._parameters.get("weight")
+        if weight is not None and weight in splits:
+            _use_share(layer, splits[weight], path)
+        # Paths share a stage's input, which an in-place activation would overwrite.
+        if getattr(layer, "inplace", False) is True:
+            layer.inplace = False  # type: ignore[assignment]
+    return mine
+
+
+def _stand_alone(part: Part) -> Part:
+    """Return a copy of a part whose layers have ordinary weights of their own."""
+    found = [m._share[0] for m in part.modules() if isinstance(m, _OnePath)]
+    mine = copy.deepcopy(part, {id(split): split for split in found})
+    for layer in mine.modules():
+        if isinstance(layer, _OnePath):
+            _use_own(layer)
+    return mine
+
+
+class FissionNetwork(ExitNetwork):
+    """A multi-exit network on grouped weights; build it with ``fission``.
+
+    See ``nfe.splitting.exit_network.ExitNetwork`` for what it shares with the compact form.
+
+    Exits are computed one after the other, so random layers (dropout, stochastic depth) draw
+    as a dense network of separate paths does that computes exit 1's path, then exit 2's, …,
+    each trunk stage once, just before the first exit that needs it.
+
+    Attributes:
+        weights: every split weight, by the name of its layer (dots become slashes).
+    """
+
+    def __init__(
+        self,
+        network: Backbone,
+        assigned: Mapping[str, Tensor],
+        exit_stages: Sequence[int],
+        ratio: Sequence[float],
+    ) -> None:
+        super().__init__(exit_stages, ratio)
+        weights = {n: cast(nn.Parameter, network.get_submodule(n).weight) for n in assigned}
+        self.weights = nn.ModuleDict(
+            {n.replace(".", "/"): SplitWeight(weights[n], g) for n, g in assigned.items()}
+        )
+        splits = {s.weight: s for s in cast("list[SplitWeight]", list(self.weights.values()))}
+        self.stem = _copy_sharing(network.stem, splits, self.exits)
+        self.stages = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    str(path): _copy_sharing(stage, splits, path)
+                    for path in groups.alive(number, self.exit_stages)
+                }
+            )
+            for number, stage in enumerate(network.stages, start=1)
+        )
+        self.heads = nn.ModuleList(
+            _copy_sharing(network.head, splits, path) for path in range(1, self.exits + 1)
+        )
+
+    def along(self, path: int, features: Tensor, start: int, stop: int) -> Tensor:
+        """Take features through stages ``start`` + 1 to ``stop`` of one path."""
+        for number in range(start, stop):
+            features = cast(nn.ModuleDict, self.stages[number])[str(path)](features)
+        return features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (batch, channels, h, w) to logits (batch, exits, classes), exit 1 first."""
+        trunk, done, logits = self.stem(x), 0, []
+        for path in range(1, self.exits + 1):
+            trunk = self.along(self.exits, trunk, done, self.leaves(path))
+            done = self.leaves(path)
+            logits.append(self.branch(path, trunk))
+        return torch.stack(logits, dim=1)
+
+    def materialized(self) -> Self:
+        """Return a copy in which every path has ordinary weights, zeros included, of its own.
+
+        For tools that take the network apart, such as exporters: the same logits, but the
+        size of all paths; trained further, it is no longer one network's weights.
+        """
+        dense = _stand_alone(self)
+        dense.weights = nn.ModuleDict()
+        return dense
+
+    def member(self, path: int) -> Backbone:
+        """Return one exit as a stand-alone network, foreign and pruned weights as zeros."""
+        parts = [
+            _stand_alone(cast(nn.ModuleDict, paths)[str(self.in_stage(path, number))])
+            for number, paths in enumerate(self.stages)
+        ]
+        return Backbone(_stand_alone(self.stem), parts, _stand_alone(self.heads[path - 1]))
+
+
+def fission(
+    model: nn.Module,
+    exits: int,
+    *,
+    sparsity: float = 0.0,
+    pruning: str = "none",
+    ratio: Sequence[float] | None = None,
+    exit_stages: Sequence[int] | None = None,
+    grouping: str = "tensor",
+    granularity: str = "weight",
+    scope: str = "global",
+    whole: Sequence[str] = (),
+    stages: Sequence[str] | None = None,
+    example: tuple[Tensor, Tensor] | None = None,
+    seed: int = 0,
+    unit: int = 16,
+    shared_norm: bool = True,
+) -> ExitNetwork:
+    """Split a network into ``exits`` paths on disjoint groups of its weights.
+
+    The model is left as it is; nothing is drawn anew, so a trained model keeps its weights.
+    Divided are the convolutions and linear layers of the stages over the paths alive there,
+    and the head's but its last linear layer over all paths; each path has that last layer,
+    norms, biases and all else for itself.
+
+    Args:
+        model: a network with ``stem``, ``stages`` and ``head``, a torchvision classifier, or
+            any module together with ``stages``.
+        exits: number of exits N, 1 to the number of stages; 1 only prunes. More only by
+            ``exit_stages`` that repeat a stage.
+        sparsity: share of the weights of stem and stages to prune first, in [0, 1).
+        pruning: a name from ``nfe.pruning.names()``.
+        ratio: share of each exit, exit 1 first, summing to 1 (default: even).
+        exit_stages: after which stage each exit's path but the final one leaves the trunk,
+            ascending (default: exit i's after stage i).
+        grouping: ``"tensor"`` divides every weight tensor by the ratio, ``"stage"`` divides
+            all weights of a stage as one.
+        granularity: what goes to a path as a whole: a ``"weight"``, ``"kernel"``,
+            ``"input_channel"`` or ``"output_filter"``; or ``"2:4"`` (two even paths): of every
+            4 consecutive input channels each path gets at most two; layers whose inputs per
+            group are no multiple of 4, depthwise ones among them, by ``"weight"``; or
+            ``"alternating"``: contiguous channels, rows of one layer and columns of the next
+            (see ``nfe.splitting.compact.rules``), each path's executed as small dense layers.
+        scope: where the sparsity is met: ``"global"`` or in each ``"layer"``.
+        whole: kinds of layers (``nfe.splitting.layers.KINDS``) that are neither pruned nor divided:
+            every path has a full copy of its own.
+        stages: names of the modules that begin a stage (see ``nfe.splitting.stages.staged``).
+        example: images (batch, channels, h, w) and labels (batch,), for pruning by data.
+        seed: seed of the pruning and grouping streams.
+        unit: with ``alternating``: channels that go to a path as a whole (fewer where a layer
+            is too narrow, see ``nfe.splitting.compact.channel_blocks.Division``).
+        shared_norm: with ``alternating``, in pre-activation networks: whether paths that leave
+            from one tensor share the norm and the convolution that read it.
+
+    Returns:
+        The multi-exit network; logits are (batch, exits, classes). A ``CompactNetwork`` with
+        ``alternating``, else a ``FissionNetwork``.
+
+    Raises:
+        InputError: an argument is not allowed, the model cannot be split into stages, or the
+            example shows a module that cannot take it or that is called twice.
+        CollapseError: a layer would be left without a weight on some path.
+    """
+    network = staged(copy.deepcopy(model), stages)
+    leave = tuple(exit_stages) if exit_stages is not None else groups.default_exit_stages(exits)
+    groups.check_exit_stages(leave, exits, len(network.stages))
+    share = tuple(ratio) if ratio is not None else (1 / exits,) * exits
+    groups.check_ratio(share, exits)
+    plan = groups.Plan(share, grouping, granularity, seed)
+    kinds.check_kept_whole(whole)
+    check_compact(granularity, whole, unit)
+    if example is not None:
+        check_example(model, *example)
+    pruned, hidden = kinds.pruned_layers(network, whole), kinds.head_layers(network, whole)
+    masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
+    if granularity == "alternating":
+        how = Compact(leave, share, unit, shared_norm)
+        return pruned_compact(network, masks, how) if sparsity > 0 else compact(network, how)
+    masks |= pruners.everything(hidden)
+    return divided(network, masks, leave, plan)
+
+
+def divided(
+    network: Backbone, masks: Mapping[str, Tensor], exit_stages: Sequence[int], plan: groups.Plan
+) -> FissionNetwork:
+    """Return a network's surviving weights divided over paths: ``fission`` after pruning.
+
+    Args:
+        network: stem, stages and head; its weights become the fissioned network's.
+        masks: bool, the surviving weights of each layer to divide, by name. Layers that are
+            not named are copied for every path.
+        exit_stages: after which stage each exit's path but the final one leaves the trunk.
+        plan: how the weights are divided.
+
+    Raises:
+        CollapseError: a layer would be left without a weight on some path.
+    """
+    assigned: dict[str, Tensor] = {}
+    for section, paths in _sections(exit_stages, len(network.stages)):
+        inside = {n: m for n, m in masks.items() if f"{n}.".startswith(f"{section}.")}
+        conv_groups = {n: getattr(network.get_submodule(n), "groups", 1) for n in inside}
+        assigned |= plan.divide(section, inside, paths, conv_groups)
+    return FissionNetwork(network, assigned, exit_stages, plan.ratio)
+
+
+def _sections(exit_stages: Sequence[int], stages: int) -> list[tuple[str, list[int]]]:
+    """Return the parts of a network and the paths that cross each."""
+    exits = len(exit_stages) + 1
+    crossed = [(f"stages.{i}", groups.alive(i + 1, exit_stages)) for i in range(stages)]
+    return [("stem", [exits]), *crossed, ("head", list(range(1, exits + 1)))]

@@ -1,0 +1,29 @@
+"""The names of the files that runs consist of; light to import, for the workflow."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+
+from nfe.suite.run import Run
+
+# In the order in which they are written: with the last one a run is complete.
+RESULT_FILES = ("config.json", "timing.json", "history.csv", "per_image.npz", "metrics.json")
+
+CLEAN = "evaluation.json"
+CORRUPTIONS = "evaluation-corruptions.json"
+OOD = "evaluation-ood-{}.json"
+
+
+def evaluation_files(ood: Sequence[str] = (), corrupted: bool = False) -> list[str]:
+    """Return the names of the files that an evaluation beyond clean accuracy consists of."""
+    return [CLEAN, *(OOD.format(name) for name in ood), *([CORRUPTIONS] if corrupted else [])]
+
+
+def network_name(run: Run) -> str:
+    """Return the name of the run's network: all that decides latency, so no seed, no epochs."""
+    fixed = dataclasses.replace(run, seed=0, epochs=1, protocol="equal", audit=False)
+    parts = [fixed.name.removesuffix(f"_e1_s0_{fixed.digest[:10]}"), run.precision]
+    told = {k: v for k, v in fixed.identity().items() if k != "recipe"}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
+    return "_".join([*parts, digest])

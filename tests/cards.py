@@ -1,0 +1,45 @@
+"""The cards of the methods, as tests read them."""
+
+from functools import cache
+from pathlib import Path
+
+import torch
+from rivals import context
+from torch import nn
+
+from nfe.common.macs import MacCounter
+from nfe.evaluation import cost
+from nfe.method import Method, method_class
+
+CARDS = Path(__file__).parents[1] / "docs" / "methods"
+NAMES = sorted(path.stem for path in CARDS.glob("*.md"))
+COLUMNS = ("inference", "non-zero", "training")
+
+
+def rows(name: str, section: str) -> list[list[str]]:
+    """The rows of the table in a section of a card."""
+    text = (CARDS / f"{name}.md").read_text().split(f"## {section}\n")[1].split("\n## ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+
+
+def costs(method: Method, backbone: str) -> dict[str, float]:
+    """Measured MACs for one image: inference executed and non-zero, and training on it once.
+
+    Methods that take a run's epochs several times over train on it that often.
+    """
+    torch.manual_seed(0)
+    network: nn.Module = method.network(context(backbone, classes=100, resolution=32))
+    image = torch.randn(1, 3, 32, 32)
+    nonzero, executed = cost.inference_macs(network, image)
+    inputs, targets = method.training_batch(image, torch.tensor([0]), torch.Generator())
+    method.draw(network, inputs)
+    with MacCounter() as counter:
+        method.loss(network.train(), inputs, targets)[0].backward()
+    trained = method.trainings() * counter.executed
+    return dict(zip(COLUMNS, (executed, nonzero, trained), strict=True))
+
+
+@cache
+def unit(backbone: str) -> dict[str, float]:
+    return costs(method_class("single")(), backbone)

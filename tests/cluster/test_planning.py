@@ -1,0 +1,111 @@
+"""Plans: estimates against what is counted, and measured times once there are some."""
+
+import pytest
+from cards import NAMES, rows
+
+from nfe.backbones import architecture
+from nfe.cluster import estimate, planning
+from nfe.common.files import write_json
+from nfe.method import method_class
+from nfe.suite.expansion import expand
+
+CONFIG = {
+    "suite": "planned",
+    "dataset": "cifar100",
+    "architecture": "resnet18",
+    "epochs": 10,
+    "seeds": 3,
+    "precision": "bfloat16",
+    "groups": {"headline": [{"method": ["single", "mimo"]}, {"method": "nfe", "exits": [2, 3]}]},
+}
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "wrn-28-10"])
+@pytest.mark.parametrize("name", NAMES)
+def test_passes_are_about_what_a_training_step_counts(name, backbone):
+    counted = float({row[0]: row[3] for row in rows(name, "Cost")}[backbone])
+    built = architecture(backbone)
+    method = method_class(name)().resolved(built)
+    passes = method.training_passes(built) * method.trainings()
+    # Rather too many: a time limit should hold.
+    assert 0.9 * counted <= passes <= 1.5 * counted
+
+
+def test_a_network_is_sized_without_computing_it():
+    assert estimate._size("resnet18", 32, 3, 100) == (555_417_600, 11_220_132)
+    macs, parameters = estimate._size("wrn-28-10", 32, 3, 100)
+    assert macs == pytest.approx(5.24e9, rel=2e-3)
+    assert parameters == pytest.approx(36.5e6, rel=2e-3)
+
+
+def finish(results, runs, seconds, device):
+    for run in runs:
+        folder = results / "runs" / run.name
+        folder.mkdir(parents=True)
+        write_json(folder / "timing.json", {"train_seconds": seconds, "device": device})
+        write_json(folder / "metrics.json", {})
+
+
+def test_a_job_s_memory_has_room_for_scoring_by_data():
+    def memory(**entry):
+        groups = {"headline": [{"method": "nfe", "exits": 2, **entry}]}
+        return estimate.memory_mb([p.run for p in expand({**CONFIG, "groups": groups}).runs])
+
+    plain = memory()
+    assert memory(sparsity=0.5, pruning="synflow") == plain
+    # Two batches of 500 images of ResNet18, at 7 and at 17 bytes for each number it computes.
+    assert memory(sparsity=0.5, pruning="snip") - plain == pytest.approx(5_200, rel=0.01)
+    assert memory(sparsity=0.5, pruning="grasp") - plain == pytest.approx(12_600, rel=0.01)
+
+
+def test_before_any_run_times_follow_from_peak_and_utilization(tmp_path):
+    suite = expand(CONFIG)
+    costs = {cost.device.name: cost for cost in planning.costs(suite, tmp_path, None, 1)}
+    assert set(costs) == set(estimate.gpus())
+    a100 = costs["a100"]
+    assert a100.basis == "tabulated"
+    assert a100.left == a100.total == sum(a100.seconds.values())
+    mimo = next(p.run for p in suite.runs if p.run.method == "mimo")
+    macs = 3 * 4 * 555_417_600 * 50_000 * 10
+    assert estimate.training_macs(mimo) == macs
+    assert a100.seconds[mimo.name] >= 2 * macs / (312e12 * 0.19)
+    assert a100.chain == max(a100.seconds.values())
+
+
+def test_finished_runs_replace_the_estimate_on_their_device_alone(tmp_path):
+    suite = expand(CONFIG)
+    before = {c.device.name: c for c in planning.costs(suite, tmp_path, None, 1)}
+    of = {
+        method: [p.run for p in suite.runs if p.run.method == method]
+        for method in ("single", "mimo", "nfe")
+    }
+    finish(tmp_path, of["single"][:1], 1000.0, "NVIDIA A100-SXM4-80GB")
+    after = {c.device.name: c for c in planning.costs(suite, tmp_path, None, 1)}
+    a100 = after["a100"]
+    assert a100.basis == "measured: 1 finished runs"
+    assert [a100.seconds[run.name] for run in of["single"]] == [1000.0] * 3
+    ratio = 1000 / before["a100"].seconds[of["single"][0].name]
+    for run in (*of["mimo"], *of["nfe"]):
+        assert a100.seconds[run.name] == pytest.approx(ratio * before["a100"].seconds[run.name])
+    assert a100.left == pytest.approx(a100.total - 1000)
+    assert after["h100"] == before["h100"]
+    (only,) = planning.costs(suite, tmp_path, "h100", 1)
+    assert only == before["h100"]
+
+
+def test_a_device_that_no_table_names_is_planned_for_from_its_own_runs(tmp_path):
+    suite = expand({**CONFIG, "precision": "float32"})
+    finish(tmp_path, [p.run for p in suite.runs if p.run.seed == 0], 50.0, "A Processor")
+    (cost,) = planning.costs(suite, tmp_path, None, 0)
+    assert cost.device.name == "A Processor"
+    assert set(cost.seconds.values()) == {50.0}
+    text = list(planning.lines(suite, [cost]))
+    assert any("A Processor" in line and "measured: 4 finished runs" in line for line in text)
+
+
+def test_the_paper_suite_s_plan_names_its_sources(tmp_path):
+    suite = expand(CONFIG)
+    text = "\n".join(planning.lines(suite, planning.costs(suite, tmp_path, None, 1)))
+    for device in estimate.gpus().values():
+        assert device.basis in ("measured", "tabulated", "assumed")
+        assert f"{device.name}: {device.source}" in text

@@ -1,0 +1,121 @@
+"""What a site decides, and what doctor says of it."""
+
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from nfe.cluster import site
+from nfe.cluster.doctor import examine
+from nfe.common.errors import InputError
+
+SINFO = "low*|up|1-00:00:00|gpu:2\nlong|up|infinite|gpu:a100:4\noff|down|30:00|(null)"
+
+
+@pytest.fixture
+def config():
+    return {
+        "suite": "tiny",
+        "dataset": "digits",
+        "architecture": "wrn-10-1",
+        "epochs": 1,
+        "seeds": 1,
+        "gpus": 1,
+        "groups": {"first": [{"method": "single"}]},
+    }
+
+
+@pytest.fixture
+def clean(monkeypatch, tmp_path):
+    """A folder without site.yaml and a PATH without SLURM."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def tool(folder: Path, name: str, prints: str) -> None:
+    path = folder / "bin" / name
+    path.write_text(f"#!/bin/sh\nprintf '%s\\n' '{prints}'\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+@pytest.fixture
+def cluster(clean):
+    tool(clean, "sbatch", "")
+    tool(clean, "scontrol", "Slurmctld(primary) at head is UP")
+    tool(clean, "sinfo", SINFO)
+    tool(clean, "sacctmgr", "bench")
+    return clean
+
+
+def missing(config) -> set[str]:
+    return {finding.what for finding in examine(config) if not finding.good}
+
+
+def test_the_environment_goes_before_the_file(tmp_path):
+    file = tmp_path / "site.yaml"
+    file.write_text("partition: gpu\naccount: 1234\nqos:\n")
+    found = site.load(file, {"NFE_SLURM_PARTITION": "long", "NFE_SLURM_MAX_MINUTES": "60"})
+    assert (found.partition, found.account, found.qos, found.max_minutes) == (
+        "long",
+        "1234",
+        "",
+        60,
+    )
+    assert found.resources() == {"slurm_partition": "'long'", "slurm_account": "'1234'"}
+
+
+def test_the_shipped_file_leaves_everything_to_the_cluster():
+    assert site.load(ROOT / "slurm" / "site.yaml", {}) == site.Site()
+    limits = yaml.safe_load((ROOT / "slurm" / "partitions.yaml").read_text())
+    assert set(limits) == {"partitions"}
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "message"),
+    [
+        ("partitoin: gpu", {}, "did you mean 'partition'"),
+        ("", {"NFE_SLURM_ACOUNT": "x"}, "NFE_SLURM_ACOUNT.*did you mean 'account'"),
+        ("max_minutes: soon", {}, "max_minutes is 'soon'"),
+    ],
+)
+def test_a_wrong_setting_is_named(text, environment, message, tmp_path):
+    file = tmp_path / "site.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        site.load(file, environment)
+
+
+def test_nothing_is_missing(cluster, config):
+    assert missing(config) == set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"PARTITION": "nowhere"}, {"partition"}),
+        ({"PARTITION": "off", "MAX_MINUTES": "30"}, {"partition", "gpu"}),
+        ({"MAX_MINUTES": "1441"}, {"limit"}),
+        ({"PARTITION": "long", "MAX_MINUTES": "99999", "GPU_MODEL": "a100"}, set()),
+        ({"GPU_MODEL": "a100"}, {"gpu"}),
+        ({"ACCOUNT": "other"}, {"account"}),
+        ({"PARTITION_LIMITS": "none.yaml"}, {"site"}),
+    ],
+)
+def test_what_the_cluster_lacks_is_named(settings, what, cluster, config, monkeypatch):
+    for key, value in settings.items():
+        monkeypatch.setenv(f"NFE_SLURM_{key}", value)
+    assert missing(config) == what
+
+
+def test_a_controller_that_is_down_is_named(cluster, config):
+    tool(cluster, "scontrol", "Slurmctld(primary) at head is DOWN")
+    assert missing(config) == {"slurm"}
+
+
+def test_without_slurm_only_data_and_disk_count(clean, config):
+    assert missing(config) == set()
+    assert missing({**config, "dataset": "cifar10"}) == {"data"}

@@ -1,0 +1,412 @@
+"""Every command in README, CONTRIBUTING and docs/ is run, or checked as far as can be, and why."""
+
+import csv
+import io
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import pytest
+from released import ROOT, Clone
+
+from nfe.cli.main import build_parser
+
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+PROGRAMS = "nfe-bench|snakemake|make|dvc|python|git|squeue|sinfo|sacctmgr"
+
+# How a command is shown to work. RUN: as it stands, in a clone. Another command in its place, run
+# in a clone: a dry run. A file of tests: where it, or what it calls, is run. PARSED: its words are
+# accepted by the parser, and no more, for the reason given.
+RUN, PARSED = "run", "parsed"
+NETWORK = "downloads hundreds of megabytes; tests/data/test_download.py fetches from a local server"
+HOURS = "trains for longer than a test may; what it calls is tested by"
+CLUSTER = "tests/slurm/test_suites.py", "needs a SLURM cluster; the tests start one"
+HOW: dict[str, tuple[str, str]] = {
+    # README
+    "make benchmark": ("make -n benchmark", f"{HOURS} tests/workflow/test_workflow.py"),
+    "make benchmark FRESH=1": (
+        "make -n benchmark FRESH=1",
+        f"{HOURS} tests/workflow/test_workflow.py",
+    ),
+    "make test": ("make -n test", "would start the tests inside the tests"),
+    "make docs": ("make -n docs", "continuous integration runs it"),
+    "make .venv": ("make -n .venv", "installs the environment that runs this test"),
+    "source .venv/bin/activate": ("true", "a virtual environment is active here: the tests' own"),
+    "snakemake --cores all": (RUN, ""),
+    "snakemake --cores all --configfile config/SUITE.yaml": (
+        "tests/workflow/test_workflow.py",
+        "SUITE stands for a name",
+    ),
+    "snakemake --report report.html": ("tests/workflow/test_workflow.py", "in a small suite"),
+    "nfe-bench tables --config config/quick.yaml --partial": (RUN, ""),
+    "nfe-bench data fetch cifar100": (PARSED, NETWORK),
+    "nfe-bench data prepare cifar100": (PARSED, NETWORK),
+    "nfe-bench data prepare tiny-imagenet --resolution 32 --source tiny-imagenet-200.zip": (
+        PARSED,
+        "needs the data; tests/data/test_tiny_imagenet.py prepares a small stand-in",
+    ),
+    "dvc pull": (RUN, ""),
+    "nfe-bench verify results/quick": (RUN, ""),
+    "nfe-bench verify results/quick --deep": ("tests/workflow/test_clones.py", "in a small suite"),
+    "nfe-bench predict --run RUN image.png": (
+        "tests/engine/test_prediction.py",
+        "RUN and image.png stand for a reader's own",
+    ),
+    "nfe-bench list methods": (RUN, ""),
+    "nfe-bench plan --config config/paper.yaml --summary --gpu a100": (
+        "nfe-bench plan --config config/quick.yaml --summary --gpu a100",
+        "seconds more for the larger suite",
+    ),
+    "nfe-bench train --dataset digits --architecture wrn-10-2 --method nfe --set exits=3 "
+    "sparsity=0.5 pruning=snip --epochs 30 --seed 0 --output runs/nfe": (
+        "nfe-bench train --dataset digits --architecture wrn-10-2 --method nfe --set exits=3 "
+        "sparsity=0.5 pruning=snip --epochs 1 --seed 0 --output runs/nfe",
+        "one epoch for thirty",
+    ),
+    "nfe-bench benchmark --architecture wrn-16-4 --method nfe --set exits=3 --batch 64 "
+    "--image 32": (
+        "nfe-bench benchmark --architecture wrn-10-1 --method nfe --set exits=3 --batch 8 "
+        "--image 8 --threads 1",
+        "a small network for a large one",
+    ),
+    # CONTRIBUTING
+    "make test-slurm": ("make -n test-slurm", "installs SLURM as root; .ci/run calls it"),
+    "make test-browser": ("make -n test-browser", "continuous integration runs it"),
+    "make test-nullgpu": ("make -n test-nullgpu", "continuous integration runs it"),
+    "make lint": ("make -n lint", "continuous integration runs it"),
+    ".venv/bin/python -m pip install --no-deps --no-build-isolation examples/multi_head": (
+        "tests/method/test_contributed_method.py",
+        "into a folder of its own",
+    ),
+    ".venv/bin/nfe-bench list methods": ("nfe-bench list methods", "from the active environment"),
+    ".venv/bin/nfe-bench train --dataset digits --architecture wrn-10-1 --method multi_head "
+    "--set members=2 --epochs 20 --seed 0 --output runs/multi-head": (
+        "tests/method/test_contributed_method.py",
+        "two epochs for twenty",
+    ),
+    # docs/artifacts.md
+    "git clone <this repository>": ("true", "the clone in which these tests run is made so"),
+    "git clone URL nfe-bench": ("true", "the clone in which these tests run is made so"),
+    "cd nfe-bench": ("true", "the tests run there"),
+    "snakemake -n": (RUN, ""),
+    "dvc repro quick": (
+        "dvc repro --dry quick",
+        "tests/workflow/test_clones.py runs it on a small suite",
+    ),
+    "dvc repro SUITE": ("tests/report/test_release.py", "SUITE stands for a name"),
+    "dvc status": (RUN, ""),
+    "dvc params diff HEAD~1": ("dvc params diff HEAD", "the clone may be of one commit"),
+    "dvc metrics show": (RUN, ""),
+    "dvc plots show": (RUN, ""),
+    "dvc push": ("tests/workflow/test_clones.py", "writes to the remote"),
+    "dvc pull --force": ("tests/workflow/test_clones.py", "after a merge"),
+    "git checkout -- .dvc/remote": (RUN, ""),
+    "git checkout --theirs dvc.lock results": ("tests/workflow/test_clones.py", "in a merge"),
+    "dvc remote add --default team /mnt/shared/nfe-bench": (
+        "tests/workflow/test_remotes.py",
+        "a folder",
+    ),
+    "dvc config cache.shared group": ("tests/workflow/test_remotes.py", "a shared folder"),
+    "dvc remote add --default team ssh://user@host/srv/nfe-bench": (RUN, ""),
+    "dvc remote modify --local team keyfile ~/.ssh/id_ed25519": (
+        "dvc remote add --force team ssh://user@host/srv/nfe-bench && "
+        "dvc remote modify --local team keyfile ~/.ssh/id_ed25519",
+        "after the command above it",
+    ),
+    "dvc remote add --default team s3://bucket/nfe-bench": ("tests/workflow/test_remotes.py", "S3"),
+    "dvc remote modify team endpointurl https://s3.example.org": (
+        "tests/workflow/test_remotes.py",
+        "S3",
+    ),
+    "dvc remote modify --local team access_key_id KEY": ("tests/workflow/test_remotes.py", "S3"),
+    "dvc remote modify --local team secret_access_key SECRET": (
+        "tests/workflow/test_remotes.py",
+        "S3",
+    ),
+    "dvc remote modify team verify true": ("tests/workflow/test_remotes.py", "a folder and S3"),
+    "nfe-bench verify results/SUITE": (
+        "tests/report/test_verification.py",
+        "SUITE stands for a name",
+    ),
+    "git add -A": ("tests/report/test_release.py", "before and after a release"),
+    'git commit -m "Results of SUITE"': ("tests/report/test_release.py", "before a release"),
+    'git commit -m "Release SUITE 1.0.0"': ("tests/report/test_release.py", "after a release"),
+    "nfe-bench release SUITE 1.0.0": ("tests/report/test_release.py", "a small suite"),
+    "snakemake --cores all --configfile config/GROUP-NAME.yaml": (
+        "tests/workflow/test_workflow.py",
+        "a suite of one's own",
+    ),
+    "nfe-bench verify results/GROUP-NAME --deep": (
+        "tests/workflow/test_clones.py",
+        "a small suite",
+    ),
+    # docs/datasets
+    "nfe-bench data fetch cifar100 --root data": (PARSED, NETWORK),
+    "nfe-bench data prepare cifar100 --root data": (PARSED, NETWORK),
+    "nfe-bench data prepare tiny-imagenet --source PATH": (PARSED, NETWORK),
+    "nfe-bench data check cifar100 --root data": (PARSED, NETWORK),
+    "nfe-bench data prepare tiny-imagenet-c --resolution 32": (PARSED, NETWORK),
+    # docs/results-page.md
+    "nfe-bench page results/quick": (RUN, ""),
+    # docs/protocols.md
+    "snakemake --cores all --configfile config/tuning-tiny-imagenet.yaml": (
+        "snakemake -n --quiet --cores all --configfile config/tuning-tiny-imagenet.yaml",
+        "hours, and the data",
+    ),
+    "nfe-bench tune --config config/tuning-tiny-imagenet.yaml "
+    "--runs results/tuning-tiny-imagenet/runs.csv "
+    "--finalists config/tuned/tiny-imagenet-finalists.yaml": (PARSED, "needs the runs above"),
+    "snakemake --cores all --configfile config/confirm-tiny-imagenet.yaml": (
+        "tests/suite/test_tuning_stages.py",
+        "needs the finalists above",
+    ),
+    "nfe-bench tune --config config/tuning-tiny-imagenet.yaml "
+    "--runs results/confirm-tiny-imagenet/runs.csv --output config/tuned/tiny-imagenet.yaml": (
+        PARSED,
+        "needs the runs above",
+    ),
+    "snakemake --cores all --configfile config/tuning.yaml": (
+        "snakemake -n --cores all --configfile config/tuning.yaml",
+        "hours, where it has not been made",
+    ),
+    "nfe-bench tune --runs results/tuning/runs.csv --output config/tuned/digits.yaml": (RUN, ""),
+    "snakemake --cores all --configfile config/tuning-tiny-imagenet-cpu.yaml": (
+        "snakemake -n --quiet --cores all --configfile config/tuning-tiny-imagenet-cpu.yaml",
+        "hours, and the data",
+    ),
+    "nfe-bench tune --runs results/tuning-tiny-imagenet-cpu/runs.csv --output "
+    "config/tuned/tiny-imagenet-cpu.yaml": (PARSED, "needs the grid above"),
+    # docs/reference-audit.md
+    "python benchmarks/audit.py tiny-imagenet": (
+        "python -m py_compile benchmarks/audit.py",
+        "trains for an hour, and needs the data; rehearsed in tests/benchmarks/test_audit.py",
+    ),
+    # docs/performance.md
+    "python benchmarks/launches.py": (
+        "python -m py_compile benchmarks/launches.py",
+        "minutes; tests/nullgpu measures the same in smaller networks",
+    ),
+    "python tests/nullgpu/costs.py": (
+        "python -m py_compile tests/nullgpu/costs.py",
+        "writes a table that tests/nullgpu holds the engine to",
+    ),
+    "python benchmarks/speed.py": (
+        "python -m py_compile benchmarks/speed.py",
+        "an hour of measuring",
+    ),
+    "python benchmarks/step.py": (
+        "python -m py_compile benchmarks/step.py",
+        "measures for minutes",
+    ),
+    "python benchmarks/allocator.py": (
+        "python -m py_compile benchmarks/allocator.py",
+        f"{HOURS} tests/common/test_allocator.py",
+    ),
+    "python benchmarks/bare.py": (
+        "python -m py_compile benchmarks/bare.py",
+        "measures for a minute, on an idle machine",
+    ),
+    "python benchmarks/precision.py": (
+        "python -m py_compile benchmarks/precision.py",
+        "trains for hours",
+    ),
+    "python benchmarks/gpu.py": ("python -m py_compile benchmarks/gpu.py", "needs a GPU"),
+    "nfe-bench benchmark --architecture A --method M": (PARSED, "A and M stand for names"),
+    # docs/results.md
+    "nfe-bench verify results/tiny-imagenet-cpu": (RUN, ""),
+    "nfe-bench compare results/tiny-imagenet-cpu nfe deep_ensemble": (RUN, ""),
+    # docs/statistics.md
+    "nfe-bench compare": ("nfe-bench compare results/quick single nfe", "arguments left out"),
+    "nfe-bench compare results/quick": (RUN, ""),
+    "nfe-bench compare results/quick --baseline deep_ensemble": (RUN, ""),
+    "nfe-bench compare results/quick nfe deep_ensemble": (RUN, ""),
+    "nfe-bench compare results/quick --group pai --baseline "
+    '"nfe, M 2, ratio 0.5/0.5, exits after 1" --json': (RUN, ""),
+    "nfe-bench compare --run RUN RUN": (
+        "tests/report/test_comparison.py",
+        "RUN stands for two runs",
+    ),
+    # docs/evaluation.md
+    "nfe-bench evaluate --run RUN": (
+        "tests/engine/test_robustness_of_runs.py",
+        "RUN stands for a name",
+    ),
+    "nfe-bench evaluate --run RUN --ood photographs svhn --corruptions": (
+        "tests/engine/test_robustness_of_runs.py",
+        "RUN stands for a name",
+    ),
+    "nfe-bench data prepare NAME-c": (
+        "tests/engine/test_robustness.py",
+        "NAME stands for a data set",
+    ),
+    "nfe-bench verify": ("tests/report/test_verification.py", "arguments left out"),
+    # docs/paper-suite.md
+    "nfe-bench plan": ("nfe-bench plan --config config/quick.yaml", "arguments left out"),
+    "nfe-bench plan --config config/paper.yaml --summary": (
+        "nfe-bench plan --config config/quick.yaml --summary",
+        "seconds more for the larger suite",
+    ),
+    "nfe-bench figure capacity --runs results/paper/runs.csv --output figures/paper": (
+        "tests/report/test_figures.py",
+        "of the paper suite, which is not made here",
+    ),
+    "nfe-bench tables --config config/paper.yaml --partial": (
+        "nfe-bench tables --config config/quick.yaml --partial",
+        "of the paper suite, which is not made here",
+    ),
+    "snakemake --cores 2 --configfile config/paper-rehearsal.yaml --config output=reproduction": (
+        "tests/suite/test_paper_suite.py",
+        "one epoch and one seed",
+    ),
+    "snakemake --profile slurm --config only=headline": CLUSTER,
+    "snakemake --profile slurm --config only=[pai,grouping_ratio]": CLUSTER,
+    "snakemake --profile slurm --config seeds=1": CLUSTER,
+    # docs/slurm.md
+    "snakemake --profile slurm": CLUSTER,
+    "snakemake --profile slurm -n": CLUSTER,
+    "snakemake --profile slurm --configfile config/tiny-imagenet.yaml": CLUSTER,
+    "snakemake --profile slurm --jobs 1 -- results/paper/runs/NAME/metrics.json": CLUSTER,
+    "nfe-bench doctor": (RUN, ""),
+    "nfe-bench doctor --config config/paper.yaml": (
+        "tests/cluster/test_site.py",
+        "needs the site's data",
+    ),
+    "nfe-bench plan --config config/paper.yaml | head -1": (
+        "nfe-bench plan --config config/quick.yaml | head -1",
+        "seconds more for the larger suite",
+    ),
+    "nfe-bench plan --config config/paper.yaml | tail -1": (
+        "nfe-bench plan --config config/quick.yaml | tail -1",
+        "seconds more for the larger suite",
+    ),
+    'sinfo -o "%P %a %l %G"': CLUSTER,
+    "sacctmgr show assoc user=$USER format=account,qos": CLUSTER,
+    "squeue --me": CLUSTER,
+    'squeue --me -o "%i %T %k"': CLUSTER,
+    "head -1 logs/paper/train_000.log": CLUSTER,
+    "ls results/paper/runs/*/metrics.json | wc -l": CLUSTER,
+}
+# Seconds each: snakemake and dvc import much.
+SLOW = (
+    "snakemake",
+    "dvc",
+    "python",
+    "nfe-bench train",
+    "nfe-bench benchmark",
+    "nfe-bench verify",
+    "nfe-bench page",
+    "nfe-bench compare",
+)
+
+
+def blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the language and content of each fenced block."""
+    for match in re.finditer(r"^```(.*)\n((?:.*\n)*?)```$", text, re.M):
+        yield match[1], match[2]
+
+
+def commands(text: str) -> Iterator[str]:
+    """Yield the shell commands of a page: those in blocks, and those with arguments in prose."""
+    for language, content in blocks(text):
+        if language == "sh":
+            for line in content.replace("\\\n", " ").splitlines():
+                for command in re.sub(r"\s+# .*$", "", line).split("&&"):
+                    yield " ".join(command.split())
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.S | re.M)
+    for match in re.finditer(rf"`((?:{PROGRAMS})\s[^`]+)`", prose):
+        yield " ".join(match[1].split())
+
+
+DOCUMENTED = sorted({c for page in PAGES for c in commands(page.read_text()) if c})
+# Named for what it does, not to be typed as it stands.
+NAMED = {"nfe-bench data prepare", "nfe-bench data card", "git clone"}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    folder = tmp_path_factory.mktemp("reader") / "nfe-bench"
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
+    return Clone(folder)
+
+
+def test_every_block_says_what_it_is() -> None:
+    known = {"sh", "python", "toml", "yaml", "{toctree}"}
+    for page in PAGES:
+        assert {language for language, _ in blocks(page.read_text())} <= known, page
+
+
+def test_every_command_is_accounted_for() -> None:
+    assert sorted(HOW) == sorted(set(DOCUMENTED) - NAMED)
+
+
+def executed(command: str) -> str | None:
+    how, _ = HOW[command]
+    if how == RUN:
+        return command
+    return None if how == PARSED or how.startswith("tests/") else how
+
+
+QUICK = [c for c in HOW if (e := executed(c)) and not e.startswith(SLOW)]
+LONG = [c for c in HOW if (e := executed(c)) and e.startswith(SLOW)]
+
+
+def run(clone: Clone, command: str) -> None:
+    command = executed(command) or ""
+    if command.startswith("nfe-bench") and "|" not in command:
+        clone.bench(*shlex.split(command)[1:])
+    else:
+        clone("bash", "-o", "pipefail", "-c", command)
+
+
+@pytest.mark.parametrize("command", QUICK)
+def test_it_runs(clone: Clone, command: str) -> None:
+    run(clone, command)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", LONG)
+def test_it_runs_for_seconds(clone: Clone, command: str) -> None:
+    run(clone, command)
+
+
+@pytest.mark.slow
+def test_what_was_run_left_the_results_as_they_were(clone: Clone) -> None:
+    assert clone("git", "status", "--porcelain", "results", "figures", "config") == ""
+
+
+@pytest.mark.parametrize("command", [c for c, (how, _) in HOW.items() if how == PARSED])
+def test_its_words_are_known(command: str) -> None:
+    with redirect_stderr(io.StringIO()):
+        build_parser().parse_args(shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize("how", sorted({h for h, _ in HOW.values() if h.startswith("tests/")}))
+def test_it_is_tested_elsewhere(how: str) -> None:
+    assert (ROOT / how).is_file()
+    assert all(reason for h, reason in HOW.values() if h == how)
+
+
+def test_the_readmes_result_table_is_the_released_one() -> None:
+    results = ROOT / "results" / "tiny-imagenet-cpu"
+    with open(results / "summary.csv", newline="") as file:
+        settings = [r for r in csv.DictReader(file) if "headline" in r["groups"].split("/")]
+    markdown = (results / "summary.md").read_text()
+    released = [cells(line) for line in markdown.splitlines() if line.startswith("|")]
+    shown = [cells(line) for line in (ROOT / "README.md").read_text().splitlines() if "|" in line]
+    table = shown[next(i for i, row in enumerate(shown) if row[0] == "method") :]
+    place = [released[0].index(name) for name in table[0]]
+    wanted = [[row[i] for i in place] for row in released[2 : 2 + len(settings)]]
+    assert table[2 : 2 + len(settings)] == wanted
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def test_the_readme_names_only_files_that_exist() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert Path(page.parent, target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,208 @@
+"""The workflow, with real Snakemake on a small suite."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nfe.report.catalogue import available
+
+ROOT = Path(__file__).resolve().parents[2]
+
+CONFIG = {
+    "suite": "tiny",
+    "dataset": "digits",
+    "architecture": "wrn-10-1",
+    "epochs": 1,
+    "seeds": 1,
+    "runs_per_process": 3,
+    "data_root": "a folder/with spaces; and a semicolon",
+    "groups": {
+        "headline": [
+            {"method": "single"},
+            {"method": "deep_ensemble", "members": 2},
+            {"method": "nfe", "exits": 2},
+        ],
+        "pai": [{"method": "nfe", "exits": 2, "pruning": ["random", "snip"], "sparsity": 0.5}],
+        "grouping_ratio": [{"method": "nfe", "exits": 2, "ratio": ["0.3/0.7", "0.5/0.5"]}],
+    },
+}
+
+
+class Checkout:
+    """A copy of the workflow in which a suite is made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("Snakefile", "workflow", "profiles", "config"):
+            source = ROOT / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / name)
+        self.configure(CONFIG)
+
+    def configure(self, config: dict) -> None:
+        (self.folder / "suite.yaml").write_text(yaml.safe_dump(config))
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        done = subprocess.run(
+            [*command, "--configfile", "suite.yaml"],
+            cwd=self.folder,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done.stdout
+
+    def planned(self) -> set[str]:
+        """Return the rules that a dry run would execute."""
+        said = self.snakemake("-n")
+        rules = [
+            line.split()[1].rstrip(":") for line in said.splitlines() if line.startswith("rule ")
+        ]
+        return set(rules) - {"all"}
+
+    def made(self) -> dict[str, str]:
+        """Return what each finished run says of its making (when, how long)."""
+        runs = self.folder / "results" / "tiny" / "runs"
+        return {
+            p.parent.name: (p.parent / "timing.json").read_text()
+            for p in runs.glob("*/metrics.json")
+        }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    checkout = Checkout(tmp_path_factory.mktemp("workflow"))
+    checkout.snakemake()
+    return checkout
+
+
+def test_everything_is_made_once(made):
+    results, figures = made.folder / "results" / "tiny", made.folder / "figures" / "tiny"
+    for name in ("runs.csv", "summary.csv", "summary.md", "summary.tex"):
+        assert (results / name).stat().st_size > 0
+    drawn = {p.name for p in figures.iterdir()}
+    names = available(set(CONFIG["groups"]))
+    assert {"accuracy_vs_flops", "pai", "grouping_ratio"} < set(names)
+    assert drawn == {f"{n}.{kind}" for n in names for kind in ("png", "svg", "pdf")}
+    assert "Results of suite tiny" in (results / "index.html").read_text()
+    assert "Nothing to be done" in made.snakemake("-n")
+
+
+def test_a_deleted_figure_brings_only_itself_back(made):
+    (made.folder / "figures" / "tiny" / "pai.svg").unlink()
+    assert made.planned() == {"figure"}
+    made.snakemake()
+
+
+def test_a_deleted_run_is_made_again_alone_and_equal(made):
+    before = made.made()
+    table = (made.folder / "results" / "tiny" / "runs.csv").read_text()
+    lost = next(name for name in before if "random" in name)
+    (made.folder / "results" / "tiny" / "runs" / lost / "metrics.json").unlink()
+    made.snakemake()
+    after = made.made()
+    assert {name for name in before if after[name] != before[name]} == {lost}
+    seconds = (
+        _without_timing(table),
+        _without_timing((made.folder / "results" / "tiny" / "runs.csv").read_text()),
+    )
+    assert seconds[0] == seconds[1]
+
+
+def _without_timing(table: str) -> list[list[str]]:
+    import csv
+
+    from nfe.report.schema import TIMING
+
+    rows = list(csv.DictReader(table.splitlines()))
+    return [[v for k, v in row.items() if k not in TIMING] for row in rows]
+
+
+def test_evaluations_are_made_on_request_and_once(made):
+    asked = {"ood": ["photographs"]}
+    target = "results/tiny/evaluation.csv"
+    before = made.made()
+    made.configure({**CONFIG, "evaluate": {**asked, "groups": ["pai"]}})
+    made.snakemake(target)
+    rows = (made.folder / target).read_text().splitlines()[1:]
+    assert {row.count("pruning") for row in rows} == {1}
+    made.configure({**CONFIG, "evaluate": {**asked, "groups": ["headlin"]}})
+    assert "did you mean 'headline'?" in made.snakemake("-n", check=False)
+    made.configure({**CONFIG, "runs_per_process": 9, "evaluate": asked})
+    # More is asked than is there: what is missing is made, and the table again.
+    made.snakemake()
+    rows = (made.folder / target).read_text().splitlines()
+    assert sum(",photographs,,entropy," in row for row in rows) == len(before) - 1
+    assert made.made() == before
+    assert "Nothing to be done" in made.snakemake("-n", target)
+    made.configure({**CONFIG, "evaluate": {"ood": ["photograph"]}})
+    said = made.snakemake("-n", check=False)
+    assert "did you mean 'photographs'?" in said
+    assert "Traceback" not in said
+    made.configure(CONFIG)
+
+
+def test_modification_times_do_not_matter(made):
+    made.snakemake()
+    draws = random.Random(0)
+    for path in (p for f in ("results", "figures") for p in made.folder.glob(f"{f}/**/*.*")):
+        moment = 1.6e9 + 1e6 * draws.random()
+        os.utime(path, (moment, moment))
+    shutil.rmtree(made.folder / ".snakemake")
+    assert "Nothing to be done" in made.snakemake("-n")
+
+
+def test_a_changed_setting_runs_exactly_what_it_changes(made):
+    before = made.made()
+    groups = {
+        **CONFIG["groups"],
+        "grouping_ratio": [{"method": "nfe", "exits": 2, "ratio": ["0.4/0.6", "0.5/0.5"]}],
+    }
+    made.configure({**CONFIG, "groups": groups})
+    made.snakemake()
+    after = made.made()
+    assert [n for n in before if after[n] != before[n]] == []
+    assert ["ratio=0.4-0.6" in n for n in set(after) - set(before)] == [True]
+    runs = (made.folder / "results" / "tiny" / "runs.csv").read_text()
+    assert "0.4/0.6" in runs
+    assert "0.3/0.7" not in runs
+    made.configure(CONFIG)
+    made.snakemake()
+    assert made.made() == after
+
+
+def test_nothing_of_the_default_suite_leaks_into_another(made):
+    assert "quick" not in made.snakemake("-n", "--forceall")
+
+
+def test_a_report_is_one_page(made):
+    made.snakemake("--report", "report.html")
+    page = (made.folder / "report.html").read_text()
+    assert "accuracy_vs_flops" in page
+    assert "index.html" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"groups": {"headline": [{"method": "sngle"}]}}, "unknown method 'sngle'"),
+        ({"groups": {}}, "groups: {} should be non-empty"),
+        ({"epochs": "many"}, "epochs: 'many' is not of type 'integer'"),
+    ],
+)
+def test_a_bad_suite_is_refused_with_a_clear_line(made, change, message):
+    made.configure({**CONFIG, **change})
+    said = made.snakemake("-n", check=False)
+    made.configure(CONFIG)
+    assert message in said
+    assert "Traceback" not in said
