@@ -1,17 +1,55 @@
-"""Network Fission Ensembles and the benchmark that they stand in."""
+"""Network Fission Ensembles and the benchmark that they stand in.
+
+What this module names is public: it keeps its meaning within a major version, and a change is
+announced in CHANGELOG.md one minor version ahead. ``nfe.method`` (the plug-in interface),
+``nfe.losses``, ``nfe.pruning`` and ``nfe.evaluation.metrics`` are public, too. Everything else
+may change at any time.
+"""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nfe.losses import fission_loss
+    from nfe.method import Context, Method, Step
+    from nfe.pruning import prune
     from nfe.splitting.network import FissionNetwork, fission
 
-__all__ = ["FissionNetwork", "fission"]
+    __version__: str
+
+__all__ = [
+    "Context",
+    "FissionNetwork",
+    "Method",
+    "Step",
+    "__version__",
+    "fission",
+    "fission_loss",
+    "prune",
+]
+
+_HOMES = {
+    "Context": "nfe.method",
+    "FissionNetwork": "nfe.splitting.network",
+    "Method": "nfe.method",
+    "Step": "nfe.method",
+    "fission": "nfe.splitting.network",
+    "fission_loss": "nfe.losses",
+    "prune": "nfe.pruning",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: the command line and its worker processes often need no PyTorch."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nfe.splitting import network
+    if name == "__version__":
+        from importlib.metadata import version
 
-    return getattr(network, name)
+        return version("nfe-bench")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
