@@ -9,9 +9,20 @@ _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
 project = _PROJECT["name"]
 version = release = _PROJECT["version"]
 copyright = "nfe-bench contributors, MIT licence"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# docs/api.md: public names, from their docstrings.
+autodoc_typehints = "description"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_use_ivar = True
 root_doc = "docs/index"
-include_patterns = ["README.md", "CONTRIBUTING.md", "docs/**", "results/*/summary.md"]
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/**",
+    "results/*/summary.md",
+]
 exclude_patterns = ["docs/_site"]
 # Section titles are link targets, as on a code host.
 myst_heading_anchors = 3
