@@ -50,7 +50,7 @@ class MacCounter(TorchDispatchMode):
     Attributes:
         executed: MACs as executed, zeros included.
         nonzero: MACs on non-zero weights.
-        dense: MACs that dense hardware needs: filters and input channels whose weights are
+        compact: MACs that dense hardware needs: filters and input channels whose weights are
             all zero are left out of their layer.
         sparse24: the same where the hardware also skips half of each layer that keeps the
             2:4 pattern (at most two of every 4 consecutive input channels, at each position).
@@ -60,7 +60,7 @@ class MacCounter(TorchDispatchMode):
         super().__init__()
         self.executed = 0
         self.nonzero = 0
-        self.dense = 0
+        self.compact = 0
         self.sparse24 = 0
 
     @classmethod
@@ -81,7 +81,7 @@ class MacCounter(TorchDispatchMode):
             if packet in _WEIGHT_ARGUMENT:
                 parts = _needed(args[_WEIGHT_ARGUMENT[packet]], _INPUT_AXIS.get(packet))
             self.nonzero += round(macs * parts[0])
-            self.dense += round(macs * parts[1])
+            self.compact += round(macs * parts[1])
             self.sparse24 += round(macs * parts[2])
         return out
 

@@ -64,7 +64,7 @@ def inference(network: nn.Module, image: Tensor) -> dict[str, int]:
 def hardware_macs(network: nn.Module, image: Tensor) -> dict[str, int]:
     """Return the MACs of one image's ensemble prediction, counted in four ways.
 
-    ``nonzero``, ``executed``, ``dense`` and ``sparse24``: see ``MacCounter``.
+    ``nonzero``, ``executed``, ``compact`` and ``sparse24``: see ``MacCounter``.
 
     Args:
         network: images (batch, channels, h, w) → logits.
@@ -73,7 +73,7 @@ def hardware_macs(network: nn.Module, image: Tensor) -> dict[str, int]:
     measured = copy.deepcopy(network).eval()
     with MacCounter() as counter:
         measured(image)
-    names = ("nonzero", "executed", "dense", "sparse24")
+    names = ("nonzero", "executed", "compact", "sparse24")
     return {name: int(getattr(counter, name)) for name in names}
 
 

@@ -23,7 +23,7 @@ def conv(**changes):
 
 
 @pytest.mark.parametrize(
-    ("zero", "nonzero", "dense", "sparse24"),
+    ("zero", "nonzero", "compact", "sparse24"),
     [
         ([], 1, 1, 1),
         ([slice(0, 4)], 3 / 4, 3 / 4, 3 / 4),
@@ -43,11 +43,11 @@ def conv(**changes):
     ],
     ids=["full", "filters", "channels", "both", "row of the kernel", "2:4"],
 )
-def test_what_zeros_save(zero, nonzero, dense, sparse24):
+def test_what_zeros_save(zero, nonzero, compact, sparse24):
     macs = hardware_macs(conv(zero=zero), IMAGE)
     assert macs["executed"] == FULL
     assert macs["nonzero"] == pytest.approx(nonzero * FULL, abs=1)
-    assert macs["dense"] == pytest.approx(dense * FULL, abs=1)
+    assert macs["compact"] == pytest.approx(compact * FULL, abs=1)
     assert macs["sparse24"] == pytest.approx(sparse24 * FULL, abs=1)
 
 
@@ -58,7 +58,7 @@ def test_linear_layers_keep_the_pattern_along_their_inputs():
         layer.weight[:3, [0, 1, 6, 7]] = 0
         layer.weight[3:, [2, 3, 4, 5]] = 0
     macs = hardware_macs(layer, torch.randn(1, 8))
-    assert macs == {"nonzero": 24, "executed": 48, "dense": 48, "sparse24": 24}
+    assert macs == {"nonzero": 24, "executed": 48, "compact": 48, "sparse24": 24}
 
 
 def test_linear_layers_lose_empty_inputs_and_outputs():
@@ -68,7 +68,7 @@ def test_linear_layers_lose_empty_inputs_and_outputs():
         layer.weight[:, :2] = 0
         layer.weight[0] = 0
     macs = hardware_macs(layer, torch.randn(1, 8))
-    assert macs == {"nonzero": 18, "executed": 32, "dense": 18, "sparse24": 18}
+    assert macs == {"nonzero": 18, "executed": 32, "compact": 18, "sparse24": 18}
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_each_granularity_saves_where_it_says(granularity):
     head = model.head.get_submodule("4").weight.numel()
     assert macs["nonzero"] == pytest.approx(single + head, rel=0.01)
     structured = granularity in ("input_channel", "output_filter")
-    assert (macs["dense"] == pytest.approx(macs["nonzero"], rel=0.03)) == structured
+    assert (macs["compact"] == pytest.approx(macs["nonzero"], rel=0.03)) == structured
     assert (macs["sparse24"] < 0.7 * macs["executed"]) == (structured or granularity == "2:4")
-    assert macs["sparse24"] <= macs["dense"] <= macs["executed"]
+    assert macs["sparse24"] <= macs["compact"] <= macs["executed"]
 
 
 def test_pruned_weights_are_not_counted_as_parameters():
