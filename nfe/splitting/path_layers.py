@@ -52,7 +52,11 @@ class SplitWeight(nn.Module):
 
     def select(self, path: int) -> Tensor:
         """Return the weight as ``path`` sees it: its own group, zero elsewhere."""
-        return self.weight * (self.group == path)
+        owned = self.group == path
+        # The ONNX exporter cannot promote a bool; elsewhere a float mask would cost memory.
+        if torch.compiler.is_exporting():
+            owned = owned.to(self.weight.dtype)
+        return self.weight * owned
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register the weight; what hook-based tools would put in its place is refused.
