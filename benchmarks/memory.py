@@ -49,7 +49,7 @@ def training_bytes(network: nn.Module, exits: int) -> tuple[int, int, int]:
     parameters = list(network.parameters())
     state = [v for s in optimizer.state.values() for v in s.values() if torch.is_tensor(v)]
     tensors = [*parameters, *(p.grad for p in parameters), *state]
-    groups = [b for b in network.buffers() if b.dtype == torch.uint8]
+    groups = [v for v in network.state_dict().values() if v.dtype == torch.uint8]
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder), "measured", network, optimizer, Progress())
         disk = sum(path.stat().st_size for path in Path(folder).iterdir())

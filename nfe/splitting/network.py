@@ -9,7 +9,7 @@ for a path.
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeVar, cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,89 +22,8 @@ from nfe.splitting.compact.pruning import pruned_compact
 from nfe.splitting.compact.rules import Compact, check_compact, compact
 from nfe.splitting.exit_network import ExitNetwork
 from nfe.splitting.inputs import check_example
+from nfe.splitting.path_layers import SplitWeight, for_path, stand_alone
 from nfe.splitting.stages import staged
-
-Part = TypeVar("Part", bound=nn.Module)
-
-
-class SplitWeight(nn.Module):
-    """One weight tensor divided over paths.
-
-    Attributes:
-        weight: the dense parameter; pruned entries are zero and stay zero.
-        group: uint8, the number of the path that owns each weight, 0 where pruned.
-    """
-
-    group: Tensor
-
-    def __init__(self, weight: nn.Parameter, group: Tensor) -> None:
-        super().__init__()
-        self.weight = weight
-        self.register_buffer("group", group)
-        with torch.no_grad():
-            self.weight.masked_fill_(group == groups.PRUNED, 0)
-
-    def select(self, path: int) -> Tensor:
-        """Return the weight as ``path`` sees it: its own group, zero elsewhere."""
-        return self.weight * (self.group == path)
-
-
-class _OnePath:
-    """Mixed into a layer's class: the layer's weight is one path's share of a SplitWeight."""
-
-    _share: tuple[SplitWeight, int]
-
-    @property
-    def weight(self) -> Tensor:
-        split, path = self._share
-        return split.select(path)
-
-
-_path_classes: dict[type, type] = {}
-
-
-def _use_share(layer: nn.Module, split: SplitWeight, path: int) -> None:
-    """Make ``layer`` compute with one path's share instead of a weight of its own."""
-    cls = type(layer)
-    if cls not in _path_classes:
-        _path_classes[cls] = type(f"OnePath{cls.__name__}", (_OnePath, cls), {})
-    del layer._parameters["weight"]
-    layer.__class__ = _path_classes[cls]
-    # In a tuple, so that the shared module is not registered once more in every layer.
-    object.__setattr__(layer, "_share", (split, path))
-
-
-def _use_own(layer: nn.Module) -> None:
-    """Undo ``_use_share``: give the layer its path's share as an ordinary parameter."""
-    split, path = cast(_OnePath, layer)._share
-    weight = nn.Parameter(split.select(path).detach().clone(), split.weight.requires_grad)
-    object.__delattr__(layer, "_share")
-    layer.__class__ = type(layer).__mro__[2]
-    layer.register_parameter("weight", weight)
-
-
-def _copy_sharing(part: nn.Module, splits: dict[nn.Parameter, SplitWeight], path: int) -> nn.Module:
-    """Return ``part`` for one path: own norms, biases and buffers, shared split weights."""
-    shared: dict[int, Any] = {id(weight): weight for weight in splits}
-    mine = copy.deepcopy(part, shared)
-    for layer in mine.modules():
-        weight = layer._parameters.get("weight")
-        if weight is not None and weight in splits:
-            _use_share(layer, splits[weight], path)
-        # Paths share a stage's input, which an in-place activation would overwrite.
-        if getattr(layer, "inplace", False) is True:
-            layer.inplace = False  # type: ignore[assignment]
-    return mine
-
-
-def _stand_alone(part: Part) -> Part:
-    """Return a copy of a part whose layers have ordinary weights of their own."""
-    found = [m._share[0] for m in part.modules() if isinstance(m, _OnePath)]
-    mine = copy.deepcopy(part, {id(split): split for split in found})
-    for layer in mine.modules():
-        if isinstance(layer, _OnePath):
-            _use_own(layer)
-    return mine
 
 
 class FissionNetwork(ExitNetwork):
@@ -132,19 +51,22 @@ class FissionNetwork(ExitNetwork):
         self.weights = nn.ModuleDict(
             {n.replace(".", "/"): SplitWeight(weights[n], g) for n, g in assigned.items()}
         )
-        splits = {s.weight: s for s in cast("list[SplitWeight]", list(self.weights.values()))}
-        self.stem = _copy_sharing(network.stem, splits, self.exits)
+        splits = {
+            cast(SplitWeight, split).weight: (name, cast(SplitWeight, split))
+            for name, split in self.weights.items()
+        }
+        self.stem = for_path(network.stem, splits, self.exits)
         self.stages = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    str(path): _copy_sharing(stage, splits, path)
+                    str(path): for_path(stage, splits, path)
                     for path in groups.alive(number, self.exit_stages)
                 }
             )
             for number, stage in enumerate(network.stages, start=1)
         )
         self.heads = nn.ModuleList(
-            _copy_sharing(network.head, splits, path) for path in range(1, self.exits + 1)
+            for_path(network.head, splits, path) for path in range(1, self.exits + 1)
         )
 
     def along(self, path: int, features: Tensor, start: int, stop: int) -> Tensor:
@@ -168,17 +90,17 @@ class FissionNetwork(ExitNetwork):
         For tools that take the network apart, such as exporters: the same logits, but the
         size of all paths; trained further, it is no longer one network's weights.
         """
-        dense = _stand_alone(self)
+        dense = stand_alone(self)
         dense.weights = nn.ModuleDict()
         return dense
 
     def member(self, path: int) -> Backbone:
         """Return one exit as a stand-alone network, foreign and pruned weights as zeros."""
         parts = [
-            _stand_alone(cast(nn.ModuleDict, paths)[str(self.in_stage(path, number))])
+            stand_alone(cast(nn.ModuleDict, paths)[str(self.in_stage(path, number))])
             for number, paths in enumerate(self.stages)
         ]
-        return Backbone(_stand_alone(self.stem), parts, _stand_alone(self.heads[path - 1]))
+        return Backbone(stand_alone(self.stem), parts, stand_alone(self.heads[path - 1]))
 
 
 def fission(

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from nfe.engine.latency import deployed
-from nfe.splitting.network import FissionNetwork, SplitWeight
+from nfe.splitting.network import FissionNetwork
+from nfe.splitting.path_layers import SplitWeight
 
 
 @pytest.mark.parametrize("name", ["single", "nfe", "prune_and_tune", "batch_ensemble"])
