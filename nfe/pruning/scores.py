@@ -7,7 +7,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -87,6 +87,9 @@ def _with_gradients(score: Callable[[nn.Module, Request], Scores]) -> Callable[.
     @functools.wraps(score)
     def scored(model: nn.Module, request: Request) -> Scores:
         with torch.inference_mode(False), torch.enable_grad():
+            if request.example is not None:
+                images, labels = (t.clone() if t.is_inference() else t for t in request.example)
+                return score(model, replace(request, example=(images, labels)))
             return score(model, request)
 
     return scored

@@ -262,7 +262,7 @@ def fission(
     kinds.check_kept_whole(whole)
     check_compact(granularity, whole, unit)
     if example is not None:
-        check_example(model, *example)
+        check_example(copy.deepcopy(model), *example)
     kinds.check_divisible(network, whole)
     pruned, hidden = kinds.pruned_layers(network, whole), kinds.head_layers(network, whole)
     survivors = kept_pruned(pruned | hidden, kept, sparsity)

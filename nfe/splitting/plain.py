@@ -22,10 +22,14 @@ def plain_copy(model: nn.Module) -> tuple[nn.Module, Kept]:
     is a plain parameter from then on.
 
     Raises:
-        InputError: see ``nfe.pruning.check_ordinary``.
+        InputError: see ``nfe.pruning.check_ordinary``; or the network cannot be copied.
     """
     check_ordinary(model)
-    mine = copy.deepcopy(model)
+    try:
+        mine = copy.deepcopy(model)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"{type(model).__name__} cannot be copied: {reason}") from error
     found = [m for m in mine.modules() if parametrize.is_parametrized(m)]
     kept = {m: mask for m in found if (mask := _mask(m)) is not None}
     with in_mode(mine, training=False):
