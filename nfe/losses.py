@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nfe.common.errors import InputError
 from nfe.common.precision import exact
 
 
@@ -30,13 +31,33 @@ def fission_loss(
 
     Args:
         logits: (batch, exits, classes).
-        labels: (batch,).
+        labels: (batch,) class numbers, or shares of the classes (batch, classes), as mixup, CutMix
+            and label smoothing make them.
         temperature: T of the distillation term.
         weight: coefficient of the distillation term.
+
+    Raises:
+        InputError: logits or labels have another shape.
     """
-    batch, exits, classes = logits.shape
-    targets = labels[:, None].expand(batch, exits).reshape(-1)
+    if logits.dim() != 3:
+        raise InputError(f"logits are {tuple(logits.shape)}: allowed: (batch, exits, classes)")
+    _, exits, classes = logits.shape
+    targets = _targets(labels, logits)
     loss = F.cross_entropy(exact(logits).reshape(-1, classes), targets) * exits
     if weight == 0:
         return loss
     return loss + weight * ensemble_distillation(logits, temperature)
+
+
+def _targets(labels: Tensor, logits: Tensor) -> Tensor:
+    """Return the target of every exit, (batch × exits,) or (batch × exits, classes)."""
+    batch, exits, classes = logits.shape
+    if labels.is_floating_point() and labels.shape == (batch, classes):
+        shares = labels.to(exact(logits).dtype)
+        return shares[:, None].expand(batch, exits, classes).reshape(-1, classes)
+    if labels.is_floating_point() or labels.shape != (batch,):
+        raise InputError(
+            f"labels {tuple(labels.shape)} {labels.dtype} beside logits {tuple(logits.shape)}: "
+            f"allowed: whole numbers (batch,), or shares of the classes (batch, classes)"
+        )
+    return labels.to(torch.int64)[:, None].expand(batch, exits).reshape(-1)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nfe.common.errors import InputError
 from nfe.common.precision import InPrecision
 from nfe.losses import ensemble_distillation, fission_loss
 from nfe.method import method_class
@@ -94,3 +95,41 @@ def test_losses_of_bfloat16_networks_are_computed_in_float32(name: str) -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
     error = (low.outputs.grad.float() - high.outputs.grad).norm() / high.outputs.grad.norm()
     assert error < 4e-3
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_soft_targets_are_the_mixture_of_the_losses(weight: float) -> None:
+    """As mixup writes it: λ · loss(labels) + (1 − λ) · loss(other labels)."""
+    draws = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 3, 5, generator=draws, dtype=torch.float64)
+    one, other = torch.arange(6) % 5, (torch.arange(6) + 2) % 5
+    soft = 0.7 * F.one_hot(one, 5) + 0.3 * F.one_hot(other, 5)
+    parts = [fission_loss(logits, labels, weight=weight) for labels in (one, other)]
+    expected = 0.7 * parts[0] + 0.3 * parts[1]
+    for dtype in (torch.float32, torch.float64):
+        found = fission_loss(logits, soft.to(dtype), weight=weight)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
+def test_whole_numbers_of_any_kind_are_labels() -> None:
+    logits, labels = torch.randn(4, 2, 3), torch.tensor([0, 2, 1, 1])
+    expected = fission_loss(logits, labels)
+    for dtype in (torch.int32, torch.int16, torch.uint8):
+        assert torch.equal(fission_loss(logits, labels.to(dtype)), expected)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        ((4, 2, 3), torch.zeros(4), r"labels \(4,\) torch.float32 beside logits \(4, 2, 3\)"),
+        ((4, 2, 3), torch.zeros(4, 2, 3), r"shares of the classes \(batch, classes\)"),
+        ((4, 2, 3), torch.zeros(4, 3).long(), r"whole numbers \(batch,\)"),
+        ((4, 2, 3), torch.zeros(5).long(), r"labels \(5,\)"),
+        ((4, 3), torch.zeros(4).long(), r"logits are \(4, 3\): allowed: \(batch, exits"),
+    ],
+)
+def test_targets_that_do_not_fit_are_refused(
+    logits: tuple[int, ...], labels: Tensor, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        fission_loss(torch.zeros(logits), labels)

@@ -8,6 +8,7 @@ norms or biases.
 
 from nfe.pruning.budgets import SCOPES, Budgets, Masks, erk_counts, keep_highest
 from nfe.pruning.masking import Mask, check, everything, masks, names, prune
+from nfe.pruning.ordinary import as_example, check_labels, check_ordinary
 from nfe.pruning.scores import (
     NEED_DATA,
     PRUNERS,
@@ -35,7 +36,10 @@ __all__ = [
     "Masks",
     "Request",
     "Scores",
+    "as_example",
     "check",
+    "check_labels",
+    "check_ordinary",
     "erk_counts",
     "everything",
     "grasp_scores",

@@ -16,6 +16,7 @@ from torch.nn.utils import parametrize
 
 from nfe.common.errors import CollapseError, InputError, unknown
 from nfe.pruning.budgets import SCOPES, Budgets, Masks, erk_counts, keep_highest, layer_budgets
+from nfe.pruning.ordinary import as_example, check_labels, check_layers, check_ordinary
 from nfe.pruning.scores import NEED_DATA, PRUNERS, Example, Request, competing_weights, prunable
 
 
@@ -70,14 +71,25 @@ def masks(
         layers: names of the layers to prune (default: every convolution).
 
     Raises:
-        InputError: see ``check``; an example is missing; a layer has no weight.
+        InputError: see ``check``, ``as_example`` and ``check_ordinary``; an example is missing;
+            a layer has no weight of its own, or there is none.
         CollapseError: a layer is left without a weight.
     """
     check(pruning, sparsity, scope)
+    example = as_example(example)
+    if example is not None:
+        check_labels(*example)
+    check_ordinary(model)
     chosen = tuple(prunable(model) if layers is None else layers)
+    check_layers(model, chosen)
+    if sparsity > 0 and not chosen:
+        raise InputError(
+            f"sparsity is {sparsity} and {type(model).__name__} has no layer to prune: "
+            f"allowed: a network with convolutions, or layers=[…] by name"
+        )
     request = Request(chosen, sparsity, scope, example, seed)
     weights = competing_weights(model, request)
-    if pruning == "none" or sparsity == 0 or not weights:
+    if pruning == "none" or sparsity == 0:
         return everything({n: model.get_submodule(n) for n in chosen})
     if pruning in NEED_DATA and example is None:
         raise InputError(f"pruning {pruning!r} needs example=(images, labels)")

@@ -4,9 +4,10 @@ Each gives every prunable weight a score on the very weights that are then train
 """
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -59,7 +60,8 @@ class Request:
 
 def prunable(model: nn.Module) -> dict[str, nn.Module]:
     """Return what is pruned in a network without stages, by name: every convolution."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d)}
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return {n: m for n, m in model.named_modules() if isinstance(m, kinds)}
 
 
 def competing_weights(model: nn.Module, request: Request) -> dict[str, Tensor]:
@@ -79,6 +81,21 @@ def magnitude_scores(model: nn.Module, request: Request) -> Scores:
     return {n: w.detach().abs() for n, w in competing_weights(model, request).items()}
 
 
+def _with_gradients(score: Callable[[nn.Module, Request], Scores]) -> Callable[..., Scores]:
+    """Let a pruner take gradients wherever it is called, within ``torch.no_grad`` for instance."""
+
+    @functools.wraps(score)
+    def scored(model: nn.Module, request: Request) -> Scores:
+        with torch.inference_mode(False), torch.enable_grad():
+            if request.example is not None:
+                images, labels = (t.clone() if t.is_inference() else t for t in request.example)
+                return score(model, replace(request, example=(images, labels)))
+            return score(model, request)
+
+    return scored
+
+
+@_with_gradients
 def snip_scores(model: nn.Module, request: Request) -> Scores:
     """Score |g ⊙ w|, g the gradient of the cross-entropy (Lee et al., ICLR 2019, eq. 6).
 
@@ -91,6 +108,7 @@ def snip_scores(model: nn.Module, request: Request) -> Scores:
     return {n: (cast(Tensor, w.grad) * w.detach()).abs() for n, w in weights.items()}
 
 
+@_with_gradients
 def grasp_scores(model: nn.Module, request: Request) -> Scores:
     """Score w ⊙ Hg (Wang et al., ICLR 2020, eq. 8, with the sign that keeps the highest).
 
@@ -115,6 +133,7 @@ def grasp_scores(model: nn.Module, request: Request) -> Scores:
     return {n: w.detach() * product[n] for n, w in weights.items()}
 
 
+@_with_gradients
 def synflow_scores(model: nn.Module, request: Request) -> Scores:
     """Score |w ⊙ ∂R/∂w|, R the sum of outputs (Tanaka et al., NeurIPS 2020, eq. 2, alg. 1).
 
@@ -137,7 +156,8 @@ def _synflow(model: nn.Module, request: Request, dtype: torch.dtype) -> Scores |
     flow = copy.deepcopy(model).eval().to(dtype)
     flow.requires_grad_(False)
     for tensor in [*flow.parameters(), *flow.buffers()]:
-        tensor.abs_()
+        if tensor.is_floating_point():
+            tensor.abs_()
     weights = competing_weights(flow, request)
     ones = torch.ones_like(images[:1], dtype=dtype)
     kept: Masks = {n: torch.ones_like(w, dtype=torch.bool) for n, w in weights.items()}
@@ -242,4 +262,6 @@ def _losses(scored: nn.Module, request: Request, pruning: str) -> Iterator[Tenso
     parts = _batches(scored, images[:1], len(labels), pruning)
     for some, targets in zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True):
         logits = scored(some) / _TEMPERATURES[pruning]
+        if int(targets.min()) < 0 or int(targets.max()) >= logits.shape[1]:
+            raise InputError(f"example labels: allowed: from 0 to {logits.shape[1] - 1}")
         yield F.cross_entropy(logits, targets, reduction="sum") / len(labels)

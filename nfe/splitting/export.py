@@ -23,7 +23,7 @@ class _Ensemble(nn.Module):
         return self.network.ensemble(images)
 
 
-def export_onnx(network: ExitNetwork, path: Path, image: Tensor) -> None:
+def export_onnx(network: ExitNetwork, path: Path | str, image: Tensor) -> None:
     """Write the ensemble as one ONNX file: ``images`` (batch, …) → ``logits`` (batch, classes).
 
     In evaluation mode; the batch size stays free.
@@ -34,9 +34,17 @@ def export_onnx(network: ExitNetwork, path: Path, image: Tensor) -> None:
         image: one image, (1, channels, h, w): its shape is fixed in the file.
 
     Raises:
-        InputError: the packages onnx and onnxscript are not installed, or the paths' weights
-            together exceed what one ONNX file can hold.
+        InputError: network or image are something else, the packages onnx and onnxscript are not
+            installed, or the paths' weights together exceed what one ONNX file can hold.
     """
+    if not isinstance(network, ExitNetwork):
+        raise InputError(
+            f"export_onnx writes what fission() returns, not a {type(network).__name__}: "
+            f"write other networks by torch.onnx.export"
+        )
+    if not isinstance(image, Tensor) or image.dim() < 2 or len(image) != 1:
+        shape = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        raise InputError(f"image is {shape}: allowed: one image, (1, channels, h, w)")
     if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript")):
         raise InputError("ONNX export needs two more packages: pip install onnx onnxscript")
     ensemble = _Ensemble(network.materialized()).eval().cpu()
@@ -46,7 +54,7 @@ def export_onnx(network: ExitNetwork, path: Path, image: Tensor) -> None:
             f"{path}: {size} bytes of weights, an ONNX file holds {_LARGEST}: use fewer exits"
         )
     # Two images: a batch of one would be taken for a constant.
-    images = image.cpu().expand(2, -1, -1, -1).contiguous()
+    images = image.cpu().expand(2, *image.shape[1:]).contiguous()
     program = torch.onnx.export(
         ensemble,
         (images,),
@@ -58,4 +66,4 @@ def export_onnx(network: ExitNetwork, path: Path, image: Tensor) -> None:
     )
     if program is None:
         raise InputError("this version of PyTorch returns no ONNX program to write")
-    write_bytes(path, program.model_proto.SerializeToString())
+    write_bytes(Path(path), program.model_proto.SerializeToString())

@@ -16,6 +16,7 @@ from torch import Tensor
 from nfe.common.errors import CollapseError, InputError, unknown
 from nfe.common.ranking import counts, lowest
 from nfe.common.seeds import generator
+from nfe.common.settings import check_whole
 
 PRUNED = 0
 
@@ -25,7 +26,17 @@ GRANULARITIES = ("weight", "kernel", "input_channel", "output_filter", "2:4", "a
 
 def default_exit_stages(exits: int) -> tuple[int, ...]:
     """Return where the paths leave the trunk by default: exit i's after stage i."""
+    check_exits(exits)
     return tuple(range(1, exits))
+
+
+def check_exits(exits: int) -> None:
+    """Check that paths can be counted: their numbers are held in one byte for each weight.
+
+    Raises:
+        InputError: they cannot.
+    """
+    check_whole("exits", exits, most=255)
 
 
 def check_exit_stages(exit_stages: Sequence[int], exits: int, stages: int) -> None:
@@ -34,8 +45,7 @@ def check_exit_stages(exit_stages: Sequence[int], exits: int, stages: int) -> No
     Raises:
         InputError: a number is out of range, out of order or missing.
     """
-    if exits < 1:
-        raise InputError(f"exits is {exits}: allowed: whole numbers from 1")
+    check_exits(exits)
     if len(exit_stages) != exits - 1:
         raise InputError(
             f"exit_stages is {list(exit_stages)}: allowed: {exits - 1} numbers, one per exit "
@@ -46,7 +56,7 @@ def check_exit_stages(exit_stages: Sequence[int], exits: int, stages: int) -> No
             f"exits is {exits}: allowed: 1 to {stages}, the number of stages "
             f"(more only by exit_stages that repeat a stage)"
         )
-    if any(not 1 <= stage < stages for stage in exit_stages):
+    if any(not isinstance(stage, int) or not 1 <= stage < stages for stage in exit_stages):
         raise InputError(
             f"exit_stages is {list(exit_stages)}: allowed: stages 1 to {stages - 1}, since a "
             f"network of {stages} stages must leave each path a stage of its own"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nfe.common.errors import InputError
+from nfe.pruning import check_labels
 from nfe.splitting.stages import in_mode
 
 
@@ -17,7 +18,7 @@ def check_example(model: nn.Module, images: Tensor, labels: Tensor) -> None:
     Args:
         model: images (batch, channels, h, w) → logits (batch, classes).
         images: images of the example.
-        labels: (batch,) class numbers.
+        labels: (batch,) class numbers, see ``nfe.pruning.as_example``.
 
     Raises:
         InputError: the innermost module that fails, or that is called twice, is named, or
@@ -61,19 +62,13 @@ def check_example(model: nn.Module, images: Tensor, labels: Tensor) -> None:
             raise InputError(
                 f"module {name!r} is used twice: its weights cannot be divided over paths"
             )
-    _check_labels(logits, images, labels)
+    _check_classes(logits, images, labels)
 
 
-def _check_labels(logits: Tensor, images: Tensor, labels: Tensor) -> None:
+def _check_classes(logits: Tensor, images: Tensor, labels: Tensor) -> None:
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise InputError("example: the network does not return logits (batch, classes)")
+    check_labels(images, labels)
     classes = logits.shape[1]
-    if labels.shape != images.shape[:1] or labels.is_floating_point():
-        raise InputError(
-            f"example labels {tuple(labels.shape)} {labels.dtype}: allowed: whole numbers, "
-            f"({len(images)},) for these images"
-        )
-    if len(labels) == 0 or int(labels.min()) < 0 or int(labels.max()) >= classes:
-        raise InputError(
-            f"example labels: allowed: 1 or more class numbers from 0 to {classes - 1}"
-        )
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise InputError(f"example labels: allowed: class numbers from 0 to {classes - 1}")

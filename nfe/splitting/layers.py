@@ -5,25 +5,29 @@ from collections.abc import Collection
 from torch import nn
 
 from nfe.backbones import Backbone
-from nfe.common.errors import unknown
+from nfe.common.errors import InputError, unknown
 
 # Kinds of layers that a path can keep whole, as a copy of its own that is never pruned.
-KINDS = ("pointwise", "grouped", "depthwise", "linear", "head")
+KINDS = ("pointwise", "grouped", "depthwise", "linear", "head", "other")
+
+# Norms over several axes: their scales are no weights between channels.
+_NORMS = (nn.LayerNorm, nn.RMSNorm)
 
 
 def kind(layer: nn.Module) -> str:
     """Return the kind of a layer with weights.
 
     ``linear``; ``depthwise``: one group per input channel; ``grouped``: several groups;
-    ``pointwise``: a 1×1 kernel; ``spatial``: any other convolution; ``other``: no such layer.
+    ``pointwise``: a 1×1 kernel; ``spatial``: any other convolution, all of these over one, two or
+    three axes; ``other``: no such layer.
     """
     if isinstance(layer, nn.Linear):
         return "linear"
-    if not isinstance(layer, nn.Conv2d):
+    if not isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return "other"
     if layer.groups > 1:
         return "depthwise" if layer.groups == layer.in_channels else "grouped"
-    return "pointwise" if layer.kernel_size == (1, 1) else "spatial"
+    return "pointwise" if set(layer.kernel_size) == {1} else "spatial"
 
 
 def _weighted(part: nn.Module) -> dict[str, nn.Module]:
@@ -46,6 +50,37 @@ def check_kept_whole(whole: Collection[str]) -> None:
             raise unknown("kind of layer to keep whole", name, KINDS)
 
 
+def check_divisible(network: Backbone, whole: Collection[str] = ()) -> None:
+    """Check that the weights of a network can be divided over paths.
+
+    Raises:
+        InputError: there is no layer to divide, or a layer is of a kind that cannot be divided and
+            would be copied for every path unasked.
+    """
+    if not pruned_layers(network) and not head_layers(network):
+        raise InputError(
+            "the network has no convolution or linear layer in its stem and stages: "
+            "there is nothing to divide over exits"
+        )
+    if "other" in whole:
+        return
+    for name, layer in network.named_modules():
+        for own, weight in layer._parameters.items():
+            if "weight" in own and _is_matrix(layer, weight):
+                raise InputError(
+                    f"layer {name!r} ({type(layer).__name__}): its {own} can be neither divided "
+                    f"nor pruned: only convolutions and linear layers can: whole=['other'] "
+                    f"gives every path a copy"
+                )
+
+
+def _is_matrix(layer: nn.Module, weight: nn.Parameter | None) -> bool:
+    """Return whether a parameter of no layer that is divided has several rows and columns."""
+    if weight is None or kind(layer) != "other" or isinstance(layer, _NORMS):
+        return False
+    return sum(side > 1 for side in weight.shape) > 1
+
+
 def pruned_layers(network: Backbone, whole: Collection[str] = ()) -> dict[str, nn.Module]:
     """Return the layers of stem and stages that are pruned and divided, by name.
 
@@ -63,10 +98,20 @@ def pruned_layers(network: Backbone, whole: Collection[str] = ()) -> dict[str, n
 def head_layers(network: Backbone, whole: Collection[str] = ()) -> dict[str, nn.Module]:
     """Return the hidden layers of the head, divided like a stage but not pruned, by name.
 
-    All but the last linear layer, which every path has for itself.
+    All but the classifier, which every path has for itself.
     """
     if "head" in whole:
         return {}
     found = {f"head.{name}".rstrip("."): layer for name, layer in _weighted(network.head).items()}
-    linear = [name for name, layer in found.items() if isinstance(layer, nn.Linear)]
-    return {n: layer for n, layer in found.items() if n not in linear[-1:]}
+    last = classifier(network.head)
+    return {n: layer for n, layer in found.items() if layer is not last}
+
+
+def classifier(head: nn.Module) -> nn.Module | None:
+    """Return the layer of a head that makes the logits: its last linear layer.
+
+    Of a head without one, as fully convolutional networks have it, the last convolution.
+    """
+    found = list(_weighted(head).values())
+    linear = [layer for layer in found if isinstance(layer, nn.Linear)]
+    return (linear or found or [None])[-1]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nfe.splitting.compact.slices import MaskedConv2d
 from nfe.splitting.exit_network import ExitNetwork
+from nfe.splitting.layers import classifier
 from nfe.splitting.network import FissionNetwork
 from nfe.splitting.stages import in_mode
 
@@ -48,13 +49,9 @@ def _divided(network: ExitNetwork) -> Iterator[tuple[Tensor, Tensor]]:
         for split in network.weights.values():
             yield split.weight, split.group > 0  # type: ignore[misc, operator]
         return
-    last = [_linear(head)[-1:] for head in network.heads]
+    last = [classifier(head) for head in network.heads]
     for layer in network.modules():
-        whole = any(layer is other for ends in last for other in ends)
+        whole = any(layer is other for other in last)
         if isinstance(layer, (nn.Conv2d, nn.Linear)) and not whole:
             every = torch.ones_like(layer.weight, dtype=torch.bool)
             yield layer.weight, layer.mask if isinstance(layer, MaskedConv2d) else every
-
-
-def _linear(part: nn.Module) -> list[nn.Module]:
-    return [layer for layer in part.modules() if isinstance(layer, nn.Linear)]

@@ -21,8 +21,10 @@ from nfe.splitting import layers as kinds
 from nfe.splitting.compact.pruning import pruned_compact
 from nfe.splitting.compact.rules import Compact, check_compact, compact
 from nfe.splitting.exit_network import ExitNetwork
+from nfe.splitting.faithful import check_faithful
 from nfe.splitting.inputs import check_example
 from nfe.splitting.path_layers import SplitWeight, for_path, stand_alone
+from nfe.splitting.plain import kept_pruned, plain_copy
 from nfe.splitting.stages import staged
 
 
@@ -125,8 +127,10 @@ def fission(
 
     The model is left as it is; nothing is drawn anew, so a trained model keeps its weights.
     Divided are the convolutions and linear layers of the stages over the paths alive there,
-    and the head's but its last linear layer over all paths; each path has that last layer,
-    norms, biases and all else for itself.
+    and the head's but its classifier over all paths (the last linear layer, or the last
+    convolution of a head without one); each path has the classifier, norms, biases and all else
+    for itself. Parametrized weights are computed once and plain from then on; what
+    ``nfe.prune`` pruned stays pruned.
 
     Args:
         model: a network with ``stem``, ``stages`` and ``head``, a torchvision classifier, or
@@ -148,7 +152,8 @@ def fission(
             (see ``nfe.splitting.compact.rules``), each path's executed as small dense layers.
         scope: where the sparsity is met: ``"global"`` or in each ``"layer"``.
         whole: kinds of layers (``nfe.splitting.layers.KINDS``) that are neither pruned nor divided:
-            every path has a full copy of its own.
+            every path has a full copy of its own. ``"other"`` are layers that cannot be divided
+            (transposed convolutions, attention's joint projection, …), refused without it.
         stages: names of the modules that begin a stage (see ``nfe.splitting.stages.staged``).
         example: images (batch, channels, h, w) and labels (batch,), for pruning by data.
         seed: seed of the pruning and grouping streams.
@@ -162,11 +167,15 @@ def fission(
         ``alternating``, else a ``FissionNetwork``.
 
     Raises:
-        InputError: an argument is not allowed, the model cannot be split into stages, or the
-            example shows a module that cannot take it or that is called twice.
+        InputError: an argument is not allowed, the model cannot be split into stages, the
+            example shows a module that cannot take it or that is called twice, or with one exit
+            and nothing pruned the parts would give other logits than the model.
         CollapseError: a layer would be left without a weight on some path.
     """
-    network = staged(copy.deepcopy(model), stages)
+    groups.check_exits(exits)
+    example = pruners.as_example(example)
+    plain, kept = plain_copy(model)
+    network = staged(plain, stages)
     leave = tuple(exit_stages) if exit_stages is not None else groups.default_exit_stages(exits)
     groups.check_exit_stages(leave, exits, len(network.stages))
     share = tuple(ratio) if ratio is not None else (1 / exits,) * exits
@@ -175,14 +184,28 @@ def fission(
     kinds.check_kept_whole(whole)
     check_compact(granularity, whole, unit)
     if example is not None:
-        check_example(model, *example)
+        check_example(copy.deepcopy(model), *example)
+    kinds.check_divisible(network, whole)
     pruned, hidden = kinds.pruned_layers(network, whole), kinds.head_layers(network, whole)
+    survivors = kept_pruned(pruned | hidden, kept, sparsity)
+    # Our own backbones are their parts by construction.
+    if type(model) is not Backbone:
+        images = None if example is None else example[0]
+        whole_network = _undivided(network, pruned | hidden)
+        check_faithful(copy.deepcopy(model), whole_network, images, traced=stages is not None)
     masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
     if granularity == "alternating":
         how = Compact(leave, share, unit, shared_norm)
-        return pruned_compact(network, masks, how) if sparsity > 0 else compact(network, how)
-    masks |= pruners.everything(hidden)
-    return divided(network, masks, leave, plan)
+        masks |= {name: mask for name, mask in survivors.items() if name in pruned}
+        is_pruned = sparsity > 0 or bool(survivors)
+        return pruned_compact(network, masks, how) if is_pruned else compact(network, how)
+    return divided(network, masks | pruners.everything(hidden) | survivors, leave, plan)
+
+
+def _undivided(network: Backbone, layers: Mapping[str, nn.Module]) -> FissionNetwork:
+    """Return a network with one exit and nothing pruned, its weights those of ``network``."""
+    every = {n: mask.to(torch.uint8) for n, mask in pruners.everything(layers).items()}
+    return FissionNetwork(network, every, (), (1.0,))
 
 
 def divided(

@@ -4,9 +4,10 @@ The network's own forward code is traced (torch.fx) only as far down as the modu
 a stage; whatever those do inside stays as it is. The trace is then cut where each stage begins.
 """
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 from torch import fx, nn
 
@@ -57,13 +58,24 @@ def staged(model: nn.Module, stages: Sequence[str] | None = None) -> Backbone:
             cut there, or a module with parameters is used twice.
     """
     _check_unshared(model)
-    if stages is None and all(hasattr(model, part) for part in ("stem", "stages", "head")):
-        parts = list(cast(nn.ModuleList, model.stages))
-        return Backbone(cast(nn.Module, model.stem), parts, cast(nn.Module, model.head))
+    if stages is None and (parts := named_parts(model)) is not None:
+        stem, *inner, head = parts.values()
+        return Backbone(stem, inner, head)
     names = _known_stages(model) if stages is None else list(stages)
     first, last = _ends(model, names)
     nodes = _trace(model, [*first, last])
     return _cut(model, nodes, first, last)
+
+
+def named_parts(model: nn.Module) -> dict[str, nn.Module] | None:
+    """Return stem, stages and head of a network that has them, by name; None where it has not."""
+    stem, stages, head = (getattr(model, part, None) for part in ("stem", "stages", "head"))
+    if not (isinstance(stem, nn.Module) and isinstance(head, nn.Module)):
+        return None
+    if not isinstance(stages, (nn.ModuleList, nn.Sequential)):
+        return None
+    inner = {f"stages.{number}": stage for number, stage in enumerate(stages)}
+    return {"stem": stem, **inner, "head": head}
 
 
 def _known_stages(model: nn.Module) -> list[str]:
@@ -122,6 +134,25 @@ class _ShallowTracer(fx.Tracer):
         """Return whether no named module lies beneath this one."""
         inside = module_qualified_name + "."
         return not any(name.startswith(inside) for name in self._named)
+
+    def create_args_for_root(
+        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
+    ) -> tuple[Any, list[Any]]:
+        """Trace with one tensor: what else the forward pass can be given has its default."""
+        return super().create_args_for_root(_of_one_tensor(root_fn), is_module, concrete_args)
+
+
+def _of_one_tensor(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a forward pass without its optional arguments."""
+    _, *arguments = inspect.signature(forward).parameters.values()
+    needed = [a for a in arguments if a.default is a.empty and a.kind is a.POSITIONAL_OR_KEYWORD]
+    if len(needed) != 1 or len(arguments) == 1:
+        return forward
+
+    def of_one(model: nn.Module, x: Any) -> Any:
+        return forward(model, x)
+
+    return of_one
 
 
 @contextmanager

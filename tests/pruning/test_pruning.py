@@ -437,3 +437,87 @@ def test_a_score_that_is_not_a_number_is_refused():
         model.stem.weight.fill_(math.nan)
     with pytest.raises(InputError, match="NaN"):
         masks(model, "magnitude", 0.5)
+
+
+def ordinary(dims: int = 2) -> nn.Module:
+    torch.manual_seed(0)
+    conv = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dims]
+    return nn.Sequential(
+        conv(2, 6, 3, padding=1),
+        nn.ReLU(),
+        conv(6, 6, 3, padding=1),
+        nn.Flatten(),
+        nn.LazyLinear(4),
+    )
+
+
+def small(dims: int = 2) -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
+    """A network and an example for it."""
+    model, images = ordinary(dims), torch.randn(8, 2, *[5] * dims)
+    model(images)
+    return model, (images, torch.arange(8) % 4)
+
+
+@pytest.mark.parametrize("pruning", sorted(PRUNERS))
+@pytest.mark.parametrize("change", ["frozen", "no_grad", "inference", "int32", "bool buffer"])
+def test_scores_do_not_depend_on_how_the_network_and_labels_are_held(pruning, change):
+    model, example = small()
+    expected = masks(model, pruning, 0.5, example)
+    if change == "bool buffer":
+        model[0].register_buffer("window", torch.ones(3, dtype=torch.bool))
+    if change == "int32":
+        example = (example[0], example[1].int())
+    model.requires_grad_(change != "frozen")
+    with torch.inference_mode(change == "inference"), torch.set_grad_enabled(change != "no_grad"):
+        found = masks(model, pruning, 0.5, (example[0] + 0, example[1]))
+    assert all(torch.equal(found[n], mask) for n, mask in expected.items())
+
+
+@pytest.mark.parametrize("pruning", sorted(PRUNERS))
+def test_a_pruned_network_is_not_pruned_again(pruning):
+    model, example = small()
+    once = prune(model, "magnitude", 0.5)
+    with pytest.raises(InputError, match=r"layer '0' .* already pruned .*remove_parametrizations"):
+        prune(once, pruning, 0.5, example=example)
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_convolutions_over_one_and_three_axes_are_pruned(dims):
+    model, example = small(dims)
+    for pruning in PRUNERS:
+        pruned = prune(model, pruning, 0.5, example=example)
+        kept = sum(int((pruned[n].weight != 0).sum()) for n in (0, 2))
+        assert kept == round(0.5 * sum(model[n].weight.numel() for n in (0, 2)))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    ("build", "options", "message"),
+    [
+        (lambda: nn.Linear(2, 2), {}, "Linear has no layer to prune: allowed: a network with conv"),
+        (lambda: small()[0], {"layers": ["0", "3x"]}, "unknown layer '3x'"),
+        (lambda: small()[0], {"layers": ["1"]}, r"layer '1' \(ReLU\) has no weight"),
+        (lambda: small()[0], {"example": torch.zeros(3)}, r"example is one tensor \(3,\)"),
+        (
+            lambda: small()[0],
+            {"example": (torch.zeros(3, 2), torch.zeros(2).long())},
+            "example lab",
+        ),
+        (lambda: small()[0], {"pruning": "snip", "example": None}, "needs example"),
+        (ordinary, {}, r"module '4' \(LazyLinear\) is lazy"),
+        (lambda: small()[0].to("meta"), {}, "on the meta device"),
+        (lambda: nn.utils.weight_norm(nn.Conv2d(2, 2, 1)), {}, "remove_weight_norm"),
+    ],
+)
+def test_networks_that_cannot_be_pruned_are_refused_in_one_line(build, options, message):
+    with pytest.raises(InputError, match=message) as error:
+        prune(build(), **{"pruning": "magnitude", "sparsity": 0.5, **options})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_labels_that_are_no_classes_are_refused(label):
+    model, (images, labels) = small()
+    labels[3] = label
+    with pytest.raises(InputError, match="example labels: allowed: from 0 to 3"):
+        prune(model, "snip", 0.5, example=(images, labels))

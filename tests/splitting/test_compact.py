@@ -385,3 +385,23 @@ def test_onnx_holds_the_ensemble_without_zeros(tmp_path):
         (logits,) = session.run(None, {"images": x[:count].numpy()})
         expected = net.ensemble(x[:count]).detach()
         torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_pruned_layers_that_are_no_plane_convolutions_are_refused_by_name():
+    """Their masks would have been dropped, and the network left denser than asked for."""
+    model = wide_resnet()
+    model.stages[0] = nn.Sequential(model.stages[0], Rows(model.stages[0][0].conv2.out_channels))
+    with pytest.raises(InputError, match=r"layer 'stages\.0\.1\.inner' is a Linear"):
+        fission(model, 2, granularity="alternating", unit=1, sparsity=0.5, pruning="magnitude")
+    assert fission(model, 2, granularity="alternating", unit=1).exits == 2
+
+
+class Rows(nn.Module):
+    """A linear layer over channels."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+
+    def forward(self, x):
+        return self.inner(x.movedim(1, -1)).movedim(-1, 1)

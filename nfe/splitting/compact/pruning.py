@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nfe.backbones import Backbone
-from nfe.common.errors import CollapseError
+from nfe.common.errors import CollapseError, InputError
 from nfe.splitting.compact.network import CompactNetwork
 from nfe.splitting.compact.rules import Compact, compact
 from nfe.splitting.compact.slices import MaskedConv2d, replace_convolutions
@@ -28,6 +28,12 @@ def pruned_compact(network: Backbone, masks: Mapping[str, Tensor], how: Compact)
         InputError: see ``nfe.splitting.compact.rules.compact``.
         CollapseError: a path's part of a layer is left without a weight.
     """
+    for name in masks:
+        if not isinstance(layer := network.get_submodule(name), nn.Conv2d):
+            raise InputError(
+                f"granularity 'alternating' prunes Conv2d only, and layer {name!r} is a "
+                f"{type(layer).__name__}: allowed: sparsity 0, or another granularity"
+            )
     # Divided like the weights, so that every mask arrives where its weights do.
     pattern = copy.deepcopy(network)
     for name, mask in masks.items():
