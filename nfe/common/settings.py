@@ -90,6 +90,30 @@ def _describe(kind: Any) -> str:
     return names[kind]
 
 
+def check_field(field: "dataclasses.Field[Any]", kind: Any) -> None:
+    """Check that a field can be read from text, and that its default is of its type.
+
+    Raises:
+        InputError: it is not so; the message says what follows the field's name.
+    """
+    try:
+        words = _describe(kind)
+    except (KeyError, IndexError):
+        name = getattr(kind, "__name__", str(kind))
+        raise InputError(
+            f"is of type {name}: allowed: int, float, bool, str, a tuple of one of them, or "
+            "any of these or None"
+        ) from None
+    if field.default is dataclasses.MISSING:
+        return
+    try:
+        fits = _convert(field.default, kind) == field.default
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise InputError(f"has the default {field.default!r}: allowed: {words}")
+
+
 def check_whole(name: str, value: int, least: int = 1, most: int | None = None) -> None:
     """Check that a setting is a whole number in a range.
 

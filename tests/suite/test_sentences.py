@@ -98,6 +98,8 @@ def test_a_sparsity_pattern_without_quotes_is_told_to_take_them(tmp_path):
     from nfe.suite.expansion import read_config
 
     path = tmp_path / "suite.yaml"
-    path.write_text("suite: s\ngroups:\n  g:\n    - {method: nfe, granularity: 2:4}\n", encoding="utf-8")
+    path.write_text(
+        "suite: s\ngroups:\n  g:\n    - {method: nfe, granularity: 2:4}\n", encoding="utf-8"
+    )
     with pytest.raises(InputError, match=r"line 4: 2:4 .*base 60.*allowed: .*text in quotes"):
         read_config(path)
