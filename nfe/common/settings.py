@@ -33,7 +33,7 @@ def parse(owner: type, values: Mapping[str, Any], kind: str) -> dict[str, Any]:
             parsed[key] = _convert(value, hints[key])
         except (TypeError, ValueError):
             raise InputError(
-                f"{kind}: {key} is {value!r}: allowed: {_describe(hints[key])}"
+                f"{kind}: {key} is {value!r}: allowed: {described(hints[key])}"
             ) from None
     return parsed
 
@@ -80,12 +80,13 @@ def _convert_bool(value: Any) -> bool:
     return value
 
 
-def _describe(kind: Any) -> str:
+def described(kind: Any) -> str:
+    """Return in words what a field of a type takes."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join("none" if k is type(None) else _describe(k) for k in arguments)
+        return " or ".join("none" if k is type(None) else described(k) for k in arguments)
     if origin is tuple:
-        return f"{_describe(arguments[0]).removeprefix('a ')}s separated by '/'"
+        return f"{described(arguments[0]).removeprefix('a ')}s separated by '/'"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names[kind]
 
@@ -97,7 +98,7 @@ def check_field(field: "dataclasses.Field[Any]", kind: Any) -> None:
         InputError: it is not so; the message says what follows the field's name.
     """
     try:
-        words = _describe(kind)
+        words = described(kind)
     except (KeyError, IndexError):
         name = getattr(kind, "__name__", str(kind))
         raise InputError(
