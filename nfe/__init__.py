@@ -9,6 +9,7 @@ may change at any time.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nfe.engine.released import RunNetwork, load_run
     from nfe.losses import fission_loss
     from nfe.method import Context, Method, Step
     from nfe.pruning import prune
@@ -20,10 +21,12 @@ __all__ = [
     "Context",
     "FissionNetwork",
     "Method",
+    "RunNetwork",
     "Step",
     "__version__",
     "fission",
     "fission_loss",
+    "load_run",
     "prune",
 ]
 
@@ -31,9 +34,11 @@ _HOMES = {
     "Context": "nfe.method",
     "FissionNetwork": "nfe.splitting.network",
     "Method": "nfe.method",
+    "RunNetwork": "nfe.engine.released",
     "Step": "nfe.method",
     "fission": "nfe.splitting.network",
     "fission_loss": "nfe.losses",
+    "load_run": "nfe.engine.released",
     "prune": "nfe.pruning",
 }
 

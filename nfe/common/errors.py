@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+# Share of letters that two names have in common, from which one may be meant for the other.
+_NEAR = 0.5
+
 
 class InputError(ValueError):
     """Input that cannot be used: the message names the value and what is allowed."""
@@ -29,6 +32,6 @@ def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:
         allowed: every valid name.
     """
     names = sorted(allowed)
-    near = get_close_matches(name.lower(), names, n=1, cutoff=0.0)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=_NEAR)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"unknown {kind} {name!r}: {hint}allowed: {', '.join(names)}")
+    return InputError(f"unknown {kind} {name!r}: {hint}allowed: {', '.join(names) or 'none'}")

@@ -33,7 +33,7 @@ def parse(owner: type, values: Mapping[str, Any], kind: str) -> dict[str, Any]:
             parsed[key] = _convert(value, hints[key])
         except (TypeError, ValueError):
             raise InputError(
-                f"{kind}: {key} is {value!r}: allowed: {_describe(hints[key])}"
+                f"{kind}: {key} is {value!r}: allowed: {described(hints[key])}"
             ) from None
     return parsed
 
@@ -80,14 +80,39 @@ def _convert_bool(value: Any) -> bool:
     return value
 
 
-def _describe(kind: Any) -> str:
+def described(kind: Any) -> str:
+    """Return in words what a field of a type takes."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join("none" if k is type(None) else _describe(k) for k in arguments)
+        return " or ".join("none" if k is type(None) else described(k) for k in arguments)
     if origin is tuple:
-        return f"{_describe(arguments[0]).removeprefix('a ')}s separated by '/'"
+        return f"{described(arguments[0]).removeprefix('a ')}s separated by '/'"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return names[kind]
+
+
+def check_field(field: "dataclasses.Field[Any]", kind: Any) -> None:
+    """Check that a field can be read from text, and that its default is of its type.
+
+    Raises:
+        InputError: it is not so; the message says what follows the field's name.
+    """
+    try:
+        words = described(kind)
+    except (KeyError, IndexError):
+        name = getattr(kind, "__name__", str(kind))
+        raise InputError(
+            f"is of type {name}: allowed: int, float, bool, str, a tuple of one of them, or "
+            "any of these or None"
+        ) from None
+    if field.default is dataclasses.MISSING:
+        return
+    try:
+        fits = _convert(field.default, kind) == field.default
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise InputError(f"has the default {field.default!r}: allowed: {words}")
 
 
 def check_whole(name: str, value: int, least: int = 1, most: int | None = None) -> None:

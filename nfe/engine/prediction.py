@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from scipy.special import softmax
 
 from nfe.common.errors import InputError
@@ -15,7 +15,7 @@ from nfe.common.files import read_json
 from nfe.common.precision import prepare_process
 from nfe.data import Card, Split
 from nfe.data.class_names import class_names
-from nfe.engine import inference, loading
+from nfe.engine import image_files, inference, loading
 from nfe.engine.runner import RunFolders
 from nfe.evaluation import metrics
 from nfe.evaluation.metrics import Array
@@ -141,15 +141,9 @@ def read_image(path: Path, card: Card) -> Array:
     The largest centred square; smaller by averaging blocks, as Tiny ImageNet is prepared.
 
     Raises:
-        InputError: the file is missing or no image.
+        InputError: see ``image_files.opened``.
     """
-    try:
-        with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file).convert("L" if card.channels == 1 else "RGB")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not an image that can be read ({error})") from None
+    upright = image_files.opened(path, "L" if card.channels == 1 else "RGB")
     side, wanted = min(upright.size), card.resolution
     square = ImageOps.fit(upright, (side, side))
     if side % wanted == 0:

@@ -23,7 +23,7 @@ from nfe.common.macs import MacCounter
 from nfe.common.precision import PRECISIONS, InPrecision
 from nfe.common.seeds import derive, generator, global_stream, set_global_stream
 from nfe.data import Data, soundness
-from nfe.engine import checkpoint, inference
+from nfe.engine import checkpoint, inference, plugin
 from nfe.engine.batches import Normalizer, TrainingBatches, example
 from nfe.engine.checkpoint import Progress
 from nfe.engine.progress import epoch_bar
@@ -128,10 +128,12 @@ class Trainer:
             )
         device = data.train.images.device
         network, self._build_macs = build_network(run, self.method, data)
-        self.network = network.to(device)
         self.batches = TrainingBatches(data.card, data.train, size, run.seed)
         self.epochs = run.epochs * self.method.trainings()
         self._steps = self.epochs * self.batches.per_epoch
+        first = self._step_at(0)
+        plugin.check(self.method, network, data.card, data.train, run.recipe, first)
+        self.network = network.to(device)
         self.optimizer = make_optimizer(self.method, self.network, run.recipe)
         mode, on_gpu = PRECISIONS[run.precision], device.type == "cuda"
         self._scaler = GradScaler(device.type, enabled=mode.scaled)

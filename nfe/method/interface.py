@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nfe.backbones import Architecture, Backbone, Structure
-from nfe.common.errors import unknown
+from nfe.common.errors import InputError, unknown
 from nfe.common.settings import parse
+from nfe.method.checks import check_class
 from nfe.method.optimizer import SGD
 from nfe.method.recipe import Recipe
 from nfe.method.sequential import SequentialMembers
@@ -251,10 +252,19 @@ def method_class(name: str) -> type[Method]:
     """Return the method registered under ``name``.
 
     Raises:
-        InputError: no method has that name.
+        InputError: no method has that name, or its class is not as it must be.
     """
     found = list(entry_points(group="nfe_bench.methods", name=name))
     if not found:
         raise unknown("method", name, method_names())
-    loaded: type[Method] = found[0].load()
+    try:
+        loaded: type[Method] = found[0].load()
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            f"method {name!r}: {found[0].value} cannot be imported "
+            f"({type(error).__name__}: {error})"
+        ) from None
+    if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+        raise InputError(f"method {name!r}: {found[0].value}: allowed: a subclass of Method")
+    check_class(loaded)
     return loaded

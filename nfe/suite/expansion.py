@@ -13,8 +13,9 @@ from nfe.common import strict_yaml
 from nfe.common.errors import InputError, unknown
 from nfe.common.files import read_json
 from nfe.method.interface import Method, method_class
-from nfe.suite import pairing, tuning, versions
-from nfe.suite.run import Run, from_identity, specify
+from nfe.method.recipe import Recipe
+from nfe.suite import fractions, pairing, tuning, versions
+from nfe.suite.run import Run, check_settings, from_identity, specify
 
 Entry = Mapping[str, Any]
 
@@ -38,6 +39,7 @@ _RUN_KEYS = (
     "audit",
     "recipe",
 )
+_RECIPE_KEYS = tuple(field.name for field in dataclasses.fields(Recipe))
 # Keys of an entry that say which combinations it has besides, and which it lacks.
 _GRID_KEYS = ("include", "exclude")
 # What of a plan says how its runs are made, and changes no number.
@@ -153,7 +155,32 @@ def check_config(config: Mapping[str, Any]) -> None:
     error = jsonschema.exceptions.best_match(validator.iter_errors(dict(config)))
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
-        raise InputError(f"suite configuration, {place}: {error.message}")
+        raise InputError(f"suite configuration, {place}: {_reason(error)}")
+
+
+def _reason(error: Any) -> str:
+    """Return why a value does not fit the schema, with what would."""
+    if error.validator == "additionalProperties" and error.validator_value is False:
+        allowed = list(error.schema["properties"])
+        key = next(str(key) for key in error.instance if key not in allowed)
+        if not error.absolute_path and key in _RECIPE_KEYS:
+            return f"{key} belongs to the recipe: allowed: recipe: {{{key}: {error.instance[key]}}}"
+        return str(unknown("key", key, allowed))
+    if error.validator == "anyOf":
+        kinds = " or ".join(_kind(branch) for branch in error.validator_value)
+        return f"{error.instance!r}: allowed: {kinds}"
+    return str(error.message)
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """Return in words what a branch of the schema takes."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2].replace("_", " "))
+    kinds = {"string": "text", "integer": "a whole number", "object": "keys and values"}
+    listed = schema.get("items", {}).get("type")
+    if schema["type"] == "array":
+        return "a list of different values" + (f", each {kinds[listed]}" if listed else "")
+    return kinds[schema["type"]]
 
 
 def expand(config: Mapping[str, Any]) -> Suite:
@@ -253,9 +280,11 @@ def _group_runs(
     for number, entry in enumerate(entries, start=1):
         where = f"group {group!r}, entry {number}"
         try:
+            choices = _choices(entry, defaults)
+            _check_choices(choices)
             expanded = [
                 run
-                for choice in _choices(entry, defaults)
+                for choice in choices
                 for offered in offers.applied(choice)
                 for run in _seeds(offered, pins)
             ]
@@ -268,11 +297,20 @@ def _group_runs(
     return list(runs.values())
 
 
+def _check_choices(choices: Iterable[Entry]) -> None:
+    """Check that each combination's method has the settings that the entry gives it."""
+    given = [(c["method"], {k: v for k, v in c.items() if k not in _RUN_KEYS}) for c in choices]
+    methods = list(dict.fromkeys(method for method, _ in given))
+    for method, settings in given:
+        check_settings(method, settings, methods)
+
+
 def _choices(entry: Entry, defaults: Entry) -> list[dict[str, Any]]:
     """Return an entry's combinations: its product, then its includes', less the excluded ones.
 
     An include is the entry with some keys changed, and expands likewise.
     """
+    entry = fractions.as_text(entry, _GRID_KEYS)
     base = {k: v for k, v in {**defaults, **entry}.items() if k not in _GRID_KEYS}
     grids = [base, *({**base, **changes} for changes in entry.get("include", ()))]
     choices = [choice for grid in grids for choice in _product(grid)]

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,6 +185,53 @@ def _whole(name: str, value: Any, least: int) -> int:
     return int(text)
 
 
+def check_settings(method: str, settings: Mapping[str, Any], others: Iterable[str] = ()) -> None:
+    """Check that a method has every setting that it is given.
+
+    Args:
+        method: the method's name.
+        settings: its settings, by name.
+        others: methods that are given the same ones, by the same entry of a suite.
+
+    Raises:
+        InputError: it lacks one; the message says who has it, or whether the recipe does.
+    """
+    own = _field_names(method_class(method))
+    for key in settings:
+        if key in own:
+            continue
+        if key in _field_names(Recipe):
+            raise InputError(
+                f"{key} is no setting of {method}: it belongs to the recipe: allowed: "
+                f"recipe: {{{key}: {settings[key]}}} in a suite, --recipe {key}={settings[key]} "
+                "by hand"
+            )
+        having = [name for name in others if key in _field_names(method_class(name))]
+        if having:
+            raise InputError(
+                f"{key} is a setting of {', '.join(having)}, not of {method}, which the same "
+                f"entry names: allowed: an entry of its own for {method}, whose settings are: "
+                f"{', '.join(own) or 'none'}"
+            )
+        raise unknown(f"setting of the method {method}", key, own)
+
+
+def _field_names(owner: Any) -> list[str]:
+    return [found.name for found in dataclasses.fields(owner)]
+
+
+def _check_recipe(method: str, recipe: Mapping[str, Any]) -> None:
+    """Check that a recipe is given none of the method's settings."""
+    fields, own = _field_names(Recipe), _field_names(method_class(method))
+    for key in recipe:
+        if key not in fields and key in own:
+            raise InputError(
+                f"{key} is no part of the recipe, but a setting of {method}: allowed: "
+                f"{key}: {recipe[key]} beside the method in a suite, --set {key}={recipe[key]} "
+                "by hand"
+            )
+
+
 def specify(
     *,
     dataset: str,
@@ -234,6 +281,8 @@ def specify(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     cls = method_class(method)
+    check_settings(method, settings or {})
+    _check_recipe(method, recipe or {})
     published = dict(cls.published) if protocol == "published" else {}
     own_settings = cls.published_settings if protocol == "published" else {}
     chosen = cls.from_settings({**own_settings, **(settings or {})}).resolved(backbone)

@@ -9,6 +9,7 @@ from scipy.special import softmax
 
 from nfe import data as datasets
 from nfe.cli.main import main
+from nfe.common.errors import InputError
 from nfe.data.class_names import class_names
 from nfe.engine import loading
 from nfe.engine.prediction import find, read_image
@@ -115,6 +116,15 @@ def test_every_data_set_has_a_name_for_each_class():
         card = datasets.card(name)
         assert len(set(class_names(card))) == card.classes
     assert class_names(datasets.card("tiny-imagenet", num_classes=20))[0].startswith("n0")
+
+
+@pytest.mark.parametrize("listed", ["{}", "{digits: [zero, one]}"])
+def test_a_data_set_without_its_class_names_is_one_line(listed, monkeypatch, tmp_path):
+    path = tmp_path / "names.yaml"
+    path.write_text(listed, encoding="utf-8")
+    monkeypatch.setattr("nfe.data.class_names._NAMES", path)
+    with pytest.raises(InputError, match="class names of digits: allowed: its 10"):
+        class_names(datasets.card("digits"))
 
 
 def test_bad_input_is_one_line(runs, files, tmp_path, capsys):

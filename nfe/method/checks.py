@@ -1,0 +1,43 @@
+"""What a method's class says of itself, checked when it is found: rule, version, settings."""
+
+import dataclasses
+import inspect
+import typing
+from typing import Any
+
+from nfe.common.errors import InputError
+from nfe.common.settings import check_field
+
+COMBINE = ("logits", "probabilities")
+
+
+def located(cls: type) -> str:
+    """Return a class's name and file, to stand in front of what is wrong with it."""
+    try:
+        file = inspect.getsourcefile(cls) or "no file"
+    except TypeError:
+        file = "no file"
+    return f"{cls.__module__}.{cls.__qualname__} ({file})"
+
+
+def check_class(cls: Any) -> None:
+    """Check what can be said of a method's class without making a network.
+
+    Raises:
+        InputError: it has another rule of combination, a version that is no whole number, or
+            settings of types that cannot be read; the message names class and file.
+    """
+    where = located(cls)
+    if cls.combine not in COMBINE:
+        allowed = " or ".join(map(repr, COMBINE))
+        raise InputError(f"{where}: combine is {cls.combine!r}: allowed: {allowed}")
+    if type(cls.version) is not int or cls.version < 1:
+        raise InputError(f"{where}: version is {cls.version!r}: allowed: whole numbers from 1")
+    if not dataclasses.is_dataclass(cls):
+        raise InputError(f"{where}: allowed: a frozen dataclass, whose fields are the settings")
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        try:
+            check_field(field, hints[field.name])
+        except InputError as error:
+            raise InputError(f"{where}: setting {field.name} {error}") from None
