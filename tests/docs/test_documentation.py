@@ -214,8 +214,23 @@ HOW: dict[str, tuple[str, str]] = {
         "trains for hours",
     ),
     "python benchmarks/gpu.py": ("python -m py_compile benchmarks/gpu.py", "needs a GPU"),
+    "python benchmarks/gpu_results.py pack --output images.npz config/tiny-imagenet-20.yaml": (
+        "tests/benchmarks/test_gpu_results.py",
+        "needs the data",
+    ),
+    "python benchmarks/gpu_results.py train --bundle images.npz --root made "
+    "config/tiny-imagenet-20.yaml": ("tests/benchmarks/test_gpu_results.py", "needs a GPU"),
+    "python benchmarks/gpu_results.py latency --bundle images.npz --root made "
+    "config/tiny-imagenet-20.yaml": ("tests/benchmarks/test_gpu_results.py", "needs a GPU"),
     "nfe-bench benchmark --architecture A --method M": (PARSED, "A and M stand for names"),
     # docs/results.md
+    "nfe-bench verify results/tiny-imagenet-20": (RUN, ""),
+    "nfe-bench compare results/tiny-imagenet-20 nfe deep_ensemble": (RUN, ""),
+    "python benchmarks/families.py": (
+        "python -m py_compile benchmarks/families.py",
+        "tests/benchmarks/test_families.py",
+    ),
+    # docs/results-tiny-imagenet-cpu.md
     "nfe-bench verify results/tiny-imagenet-cpu": (RUN, ""),
     "nfe-bench compare results/tiny-imagenet-cpu nfe deep_ensemble": (RUN, ""),
     # docs/statistics.md
