@@ -336,7 +336,7 @@ def commands(text: str) -> Iterator[str]:
 
 DOCUMENTED = sorted({c for page in PAGES for c in commands(page.read_text()) if c})
 # Named for what it does, not to be typed as it stands.
-NAMED = {"nfe-bench data prepare", "nfe-bench data card", "git clone"}
+NAMED = {"nfe-bench data prepare", "nfe-bench data card", "nfe-bench run", "git clone"}
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +347,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {"sh", "python", "toml", "yaml", "{toctree}"}
+    known = {"sh", "python", "toml", "yaml", "{toctree}", "{eval-rst}"}
     for page in PAGES:
         assert {language for language, _ in blocks(page.read_text())} <= known, page
 

@@ -181,7 +181,7 @@ def test_gains_over_the_single_network_are_differences_of_seeds(results):
     figure = drawer("capacity")(material(results, "capacity"))
     line = next(line for line in figure.axes[0].lines if line.get_label() == "nfe (M = 3)")
     for network, gain in zip(("wrn-10-1", "wrn-10-2"), line.get_ydata(), strict=True):
-        here = rows[rows["architecture"] == network]
+        here = rows[(rows["architecture"] == network) & (rows["epochs"] == CONFIG["epochs"])]
         nfe = here[(here["method"] == "nfe") & (here["members"] == 3)].set_index("seed")
         single = here[here["method"] == "single"].set_index("seed")
         difference = (nfe["accuracy"] - single["accuracy"]).dropna()
