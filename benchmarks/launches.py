@@ -45,7 +45,7 @@ def main() -> None:
     """Measure everything and write the table."""
     write_csv(OUTPUT, COLUMNS, [row for name in LARGE for row in rows(name)])
     write_json(OUTPUT.with_suffix(".json"), {"environment": environment(default_device())})
-    print(OUTPUT.read_text(), end="")
+    print(OUTPUT.read_text(encoding="utf-8"), end="")
 
 
 if __name__ == "__main__":

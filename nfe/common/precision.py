@@ -148,7 +148,7 @@ def require_gpu() -> None:
 def _driver(file: Path = Path("/proc/driver/nvidia/version")) -> str:
     """Return the version of NVIDIA's kernel driver."""
     try:
-        found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", file.read_text())
+        found = re.search(r"\b\d{3,}\.\d+(\.\d+)?\b", file.read_text(encoding="utf-8"))
     except OSError:
         return "none loaded"
     return found[0] if found else "unknown"

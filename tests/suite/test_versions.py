@@ -149,7 +149,7 @@ def test_a_record_of_impossible_versions_is_refused(versions) -> None:
         from_identity({**make().identity(), "versions": versions})
 
 
-def test_an_earlier_version_is_not_made(raised, tmp_path: Path, capsys) -> None:
+def test_an_earlier_version_is_not_made(raised, tmp_path: Path, caplog) -> None:
     run = make("single", pins=pins("single"), epochs=1)
     ensemble = make("deep_ensemble", pins=pins("single"), epochs=1)
     plan = tmp_path / "plan.json"
@@ -166,7 +166,7 @@ def test_an_earlier_version_is_not_made(raised, tmp_path: Path, capsys) -> None:
     assert not list((tmp_path / "latency").iterdir())
     command = ["run", "--plan", str(plan), "--root", str(tmp_path)]
     assert main([*command, "--run", run.name]) != 0
-    assert message in capsys.readouterr().err
+    assert message in caplog.text
 
 
 def test_an_earlier_version_is_verified(raised, tmp_path: Path, monkeypatch) -> None:
