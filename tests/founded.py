@@ -7,6 +7,7 @@ from conftest import ROOT
 
 LINK = re.compile(r"\]\(\.\./((?:results|benchmarks)/[^)]+\.csv)\)")
 NUMBER = re.compile(r"(?<![\w.])([-−+]?)(\d+\.\d+)(?: ([kMGT])\b)?(?![\w.]*\d)")
+RANGE = re.compile(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)")
 UNITS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 
@@ -16,9 +17,10 @@ def numbers(block: str) -> list[tuple[str, str, str]]:
 
 
 def cells(path: str) -> list[float]:
-    """Return every number in a table; lists are joined by slashes."""
+    """Return every number in a table; lists are joined by slashes, ends of ranges by a dash."""
     with open(ROOT / path, newline="") as file:
         texts = [part for row in csv.reader(file) for cell in row for part in cell.split("/")]
+    texts += [end for text in texts if (ends := RANGE.fullmatch(text)) for end in ends.groups()]
     found = []
     for text in texts:
         try:

@@ -13,6 +13,7 @@ FIGURES = {
     "exits": ("headline",),
     "exit_places": ("exits",),
     "early_exit": ("exits",),
+    "training_cost": ("longer", "headline", "rivals"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Every decimal number in docs/results.md is a cell of the table that its paragraph names."""
+"""Every decimal number of the results' pages is a cell of the table that its paragraph names."""
 
 import re
 
@@ -6,13 +6,19 @@ import pytest
 from conftest import ROOT
 from founded import unfounded
 
-DOCUMENT = ROOT / "docs" / "results.md"
+# Each page, from which heading on.
+DOCUMENTS = {
+    "results.md": "# ",
+    "results-tiny-imagenet-cpu.md": "# ",
+    "performance.md": "## GPU\n",
+}
 
 
-def blocks() -> list[str]:
+def blocks(document: str, heading: str) -> list[str]:
     """Return paragraphs; a table or a list belongs to the paragraph before it."""
     found: list[str] = []
-    for part in re.split(r"\n\s*\n", DOCUMENT.read_text()):
+    text = (ROOT / "docs" / document).read_text()
+    for part in re.split(r"\n\s*\n", text[text.index(heading) :]):
         if part.startswith(("|", "- ")) and not found[-1].startswith("#"):
             found[-1] += "\n" + part
         else:
@@ -20,7 +26,11 @@ def blocks() -> list[str]:
     return [block for block in found if not block.startswith(("#", "```"))]
 
 
-@pytest.mark.parametrize("block", blocks(), ids=lambda block: block[:40].replace("\n", " "))
+@pytest.mark.parametrize(
+    "block",
+    [block for page in DOCUMENTS.items() for block in blocks(*page)],
+    ids=lambda block: block[:40].replace("\n", " "),
+)
 def test_every_number_is_in_the_table_that_is_named(block: str) -> None:
     assert unfounded(block) == []
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nfe.evaluation import metrics
 from nfe.report import tables
 from nfe.report.catalogue import FIGURES, FORMATS, available
-from nfe.report.figures import accuracy_vs_flops, draw, drawer, reliability
+from nfe.report.figures import accuracy_vs_flops, draw, drawer, reliability, style
 from nfe.report.figures.data import FigureData, read
 from nfe.suite.expansion import expand
 
@@ -38,6 +38,7 @@ CONFIG = {
         "grouping_ratio": [{**NFE, "ratio": ["0.3/0.7", "0.5/0.5"]}],
         "exits": [{**NFE, "exit_stages": ["1", "2"]}],
         "capacity": [{"method": ["single", "nfe"], "architecture": ["wrn-10-1", "wrn-10-2"]}],
+        "longer": [{"method": "single", "epochs": epochs} for epochs in (10, 20)],
     },
 }
 FAILED, COLLAPSED, MISSING = (("random", 0.5, 0), ("random", 0.9, 0), ("snip", 0.9, 1))
@@ -142,6 +143,28 @@ def test_the_pareto_front_is_what_nothing_beats(pairs):
     assert len(drawn) <= len(best) + 1
 
 
+def test_one_curve_joins_the_lengths_of_the_single_network(results):
+    figure = drawer("training_cost")(material(results, "training_cost"))
+    rows = material(results, "training_cost").good
+    single = rows[(rows["method"] == "single") & (rows["architecture"] == "wrn-10-1")]
+    means = single.groupby("epochs")["accuracy"].mean()
+    first = figure.axes[0]
+    assert "5 to 20 epochs" in first.get_title()
+    (curve,) = (line for line in first.lines if len(line.get_xdata()) == 3)
+    assert curve.get_ydata() == pytest.approx(means.to_numpy())
+    assert [text.get_text() for text in first.texts] == ["5", "10", "20"]
+
+
+def test_divisions_of_the_weights_have_names_and_marks_of_their_own():
+    whole = '{"granularity": "alternating"}'
+    assert (
+        style.name("nfe", 2, '{"granularity": "weight"}') == style.name("nfe", 2) == "nfe (M = 2)"
+    )
+    assert style.name("nfe", 2, whole) == "nfe (M = 2, alternating)"
+    assert style.member_style("nfe", 2, whole) != style.member_style("nfe", 2)
+    assert style.member_style("nfe", 2, '{"granularity": "weight"}') == style.member_style("nfe", 2)
+
+
 def test_latencies_of_two_devices_are_never_in_one_panel(results):
     figure = drawer("accuracy_vs_flops")(material(results, "accuracy_vs_flops"))
     rows = material(results, "accuracy_vs_flops").good
@@ -158,7 +181,7 @@ def test_gains_over_the_single_network_are_differences_of_seeds(results):
     figure = drawer("capacity")(material(results, "capacity"))
     line = next(line for line in figure.axes[0].lines if line.get_label() == "nfe (M = 3)")
     for network, gain in zip(("wrn-10-1", "wrn-10-2"), line.get_ydata(), strict=True):
-        here = rows[rows["architecture"] == network]
+        here = rows[(rows["architecture"] == network) & (rows["epochs"] == CONFIG["epochs"])]
         nfe = here[(here["method"] == "nfe") & (here["members"] == 3)].set_index("seed")
         single = here[here["method"] == "single"].set_index("seed")
         difference = (nfe["accuracy"] - single["accuracy"]).dropna()

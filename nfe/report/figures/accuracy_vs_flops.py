@@ -76,9 +76,9 @@ def _panel(
             capsize=2,
             markersize=6,
             linestyle="none",
-            label=style.name(point.method, point.members),
+            label=style.name(point.method, point.members, point.settings),
             transform=style.shifted(figure, ax.transData, shift),
-            **style.member_style(point.method, point.members),
+            **style.member_style(point.method, point.members, point.settings),
         )
     style.fit_y(ax, found["accuracy"], found["accuracy_spread"])
 

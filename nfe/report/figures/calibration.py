@@ -37,8 +37,8 @@ def _panel(ax: Axes, found: pd.DataFrame, x: str, y: str) -> None:
             elinewidth=0.8,
             markersize=6,
             linestyle="none",
-            label=style.name(point["method"], point["members"]),
-            **style.member_style(point["method"], point["members"]),
+            label=style.name(point["method"], point["members"], point["settings"]),
+            **style.member_style(point["method"], point["members"], point["settings"]),
         )
     ax.set_xlabel(_LABELS[x])
     ax.set_ylabel(_LABELS[y])

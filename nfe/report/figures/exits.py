@@ -22,9 +22,12 @@ def draw(material: FigureData) -> Figure:
     """Draw every ensemble of the headline comparison."""
 
     def naming(row: pd.Series) -> str:
-        return style.name(row["method"], row["members"])
+        return style.name(row["method"], row["members"], row["settings"])
 
-    return _draw(material, naming, lambda row: style.member_style(row["method"], row["members"]))
+    def look(row: pd.Series) -> dict[str, Any]:
+        return style.member_style(row["method"], row["members"], row["settings"])
+
+    return _draw(material, naming, look)
 
 
 def draw_places(material: FigureData) -> Figure:

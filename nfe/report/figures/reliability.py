@@ -32,7 +32,8 @@ def draw(material: FigureData) -> Figure:
         first = seeds.iloc[0]
         where = title.splitlines()[0].replace(", ", "\n") + "\n" if several else ""
         told = f"M = {int(first['members'])}, ECE {seeds['ece'].mean():.3f}"
-        ax.set_title(f"{where}{first['method']}\n{told}", fontsize="small")
+        unit = f", {unit}" if (unit := style.division(first["settings"])) else ""
+        ax.set_title(f"{where}{first['method']}{unit}\n{told}", fontsize="small")
         _panel(ax, [material.per_image(run) for run in seeds["run"]])
     style.legend(figure, axes, style.note(material))
     return figure

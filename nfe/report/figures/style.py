@@ -1,6 +1,7 @@
 """How all figures look: colours, marks, axes and legends."""
 
 import itertools
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,8 @@ PRUNERS = ("random", "erk", "magnitude", "snip", "grasp", "synflow")
 _MARKS = ("o", "s", "D", "^", "v", "<", ">", "P", "X", "*", "p", "h", "8", "d", "H", "o", "s", "D")
 # Of few members the mark is open or half full; of many full.
 _FILLS = {2: "none", 4: "left"}
+# Of weights that are not divided one by one; beside the mark of those that are.
+_DIVIDED = "^"
 PANEL_SIZE = (4.4, 3.7)
 COLOURS = 10
 
@@ -55,9 +58,19 @@ def style(names: Sequence[str], name: str) -> dict[str, Any]:
     return numbered(names.index(name) if name in names else len(names))
 
 
-def member_style(method: str, members: float) -> dict[str, Any]:
-    """Return the colour and mark of a method, its fill telling the number of members."""
-    return style(METHODS, method) | {"fillstyle": _FILLS.get(int(members), "full")}
+def division(settings: str) -> str:
+    """Return what goes to an exit as a whole by a row's settings; "" where it is each weight."""
+    unit = str(json.loads(settings).get("granularity", "weight"))
+    return "" if unit == "weight" else unit
+
+
+def member_style(method: str, members: float, settings: str = "{}") -> dict[str, Any]:
+    """Return the colour and mark of a method.
+
+    The mark's fill tells the number of members, its shape whether weights go one by one.
+    """
+    look = style(METHODS, method) | {"fillstyle": _FILLS.get(int(members), "full")}
+    return look | {"marker": _DIVIDED} if division(settings) else look
 
 
 def numbered(index: int) -> dict[str, Any]:
@@ -82,9 +95,11 @@ def band(ax: Axes, x: Any, middle: Any, half: Any, **look: Any) -> None:
     )
 
 
-def name(method: str, members: float) -> str:
-    """Return what a legend calls a method with so many members."""
-    return f"{method} (M = {int(members)})" if members > 1 else method
+def name(method: str, members: float, settings: str = "{}") -> str:
+    """Return what a legend calls a method with so many members and these settings."""
+    words = [f"M = {int(members)}"] if members > 1 else []
+    words += [unit] if (unit := division(settings)) else []
+    return f"{method} ({', '.join(words)})" if words else method
 
 
 def grid(
