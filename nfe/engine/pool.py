@@ -92,7 +92,8 @@ def _work(channel: Connection, prepare: Prepare) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     perform = prepare()
-    with contextlib.suppress(EOFError):
+    # Where the parent is gone, nobody is left to hear of it.
+    with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             name, task = channel.recv()
             channel.send(_done(name, task, perform))

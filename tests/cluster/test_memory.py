@@ -27,7 +27,7 @@ def measured():
             yield pytest.param(row, marks=marks, id="-".join(what))
 
 
-@pytest.mark.parametrize("row", measured())
+@pytest.mark.parametrize("row", list(measured()))
 def test_the_estimate_is_what_the_allocator_took(row):
     run = specify(
         dataset="digits",

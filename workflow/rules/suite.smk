@@ -64,9 +64,8 @@ def at_once(runs):
 def demand(runs, workers=1):
     """Return the resources of a job that makes some runs; they grow with each attempt."""
     # Estimated here, not in each job: the networks built for it are gone before the graph is there.
-    minutes, megabytes = estimate.minutes(runs, GPUS), workers * estimate.memory_mb(
-        runs
-    )
+    minutes = estimate.minutes(runs, GPUS)
+    megabytes = workers * estimate.memory_mb(runs)
 
     def runtime(wildcards, attempt):
         return min(minutes * attempt, SITE.max_minutes)
