@@ -1,7 +1,6 @@
 """nfe-bench: the command line."""
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from nfe.cli.artifacts import add_artifact_commands
 from nfe.cli.data import add_data_commands
+from nfe.cli.logs import log_to_stderr
 from nfe.cli.planning import doctor, list_names, plan
 from nfe.cli.results import diff, figure, page, tables, tune
 from nfe.cli.runs import benchmark, latency, run, train
@@ -129,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     p = command("run", run)
     _job_options(p)
     p.add_argument("--run", nargs="+", required=True, metavar="RUN")
+    p.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time")
 
     p = command("latency", latency)
     _job_options(p)
@@ -177,7 +178,7 @@ def _system_error(error: OSError) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     arguments = build_parser().parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_to_stderr()
     try:
         if arguments.gpus:
             from nfe.common.precision import require_gpu

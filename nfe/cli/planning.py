@@ -21,7 +21,7 @@ def plan(arguments: argparse.Namespace) -> int:
     if not arguments.summary:
         for planned in suite.runs:
             print(f"{planned.run.name}  [{', '.join(planned.groups)}]")
-    print("\n".join(planning.lines(suite, found)))
+    print("\n".join(planning.lines(suite, found, config.get("gpus", 0))))
     return 0
 
 

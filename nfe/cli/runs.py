@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nfe.suite.expansion import Suite
     from nfe.suite.run import Run
 
+from nfe.cli.beside import attempt_all
 from nfe.cli.status import FAILED
 
 
@@ -116,15 +117,27 @@ def _worker(arguments: argparse.Namespace, suite: "Suite") -> "Worker":
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make some runs of a suite, one after the other; a run that fails leaves the others be."""
+    """Make some runs of a suite, one or several at a time; one that fails leaves the others be."""
     from nfe.engine.runner import attempt
     from nfe.suite.expansion import load_plan
 
+    if arguments.workers < 1:
+        raise InputError(f"workers is {arguments.workers}: allowed: from 1")
     suite = load_plan(arguments.plan)
     worker = _worker(arguments, suite)
-    runs = [suite.run(name) for name in arguments.run]
-    made = [attempt(chosen, _folders(arguments.root, suite, chosen), worker) for chosen in runs]
-    return 0 if all(made) else FAILED
+    jobs = [(chosen, _folders(arguments.root, suite, chosen)) for chosen in _runs(arguments, suite)]
+    # What combines others waits for them.
+    trained = [job for job in jobs if not job[0].members()]
+    good = True
+    if min(arguments.workers, len(trained)) > 1:
+        good = attempt_all(trained, worker, arguments.workers)
+        jobs = [job for job in jobs if job[0].members()]
+    return FAILED if [job for job in jobs if not attempt(*job, worker)] or not good else 0
+
+
+def _runs(arguments: argparse.Namespace, suite: "Suite") -> list["Run"]:
+    """Return the runs that are named, each once."""
+    return [suite.run(name) for name in dict.fromkeys(arguments.run)]
 
 
 def latency(arguments: argparse.Namespace) -> int:

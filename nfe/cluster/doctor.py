@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nfe import data as datasets
-from nfe.cluster import estimate, site
+from nfe.cluster import estimate, memory, site
 from nfe.common.errors import InputError
 from nfe.data import prepared
 from nfe.suite.expansion import expand
@@ -53,6 +53,8 @@ def examine(config: Mapping[str, Any]) -> Iterator[Finding]:
     root = Path(config["data_root"]) if "data_root" in config else None
     yield from _data(runs, root)
     yield _disk(runs, Path(config.get("output", ".")))
+    if gpus:
+        yield from _gpu_memory(runs, site.load())
     if shutil.which("sbatch") is None:
         yield Finding(True, "slurm", "no sbatch on PATH: only --profile slurm needs it")
         return
@@ -80,6 +82,22 @@ def _disk(runs: list[Run], root: Path) -> Finding:
     needed, free = estimate.disk_mb(runs) / 1000, shutil.disk_usage(folder).free / 1e9
     said = f"{free:,.0f} GB free in {folder}, at most some {needed:,.1f} GB needed"
     return Finding(needed < free, "disk", said)
+
+
+def _gpu_memory(runs: list[Run], chosen: site.Site) -> Iterator[Finding]:
+    """Say whether the site's GPU has the memory that its runs take, where gpus.yaml knows it."""
+    model = chosen.gpu_model.casefold()
+    device = next((d for d in estimate.gpus().values() if model and d.name in model), None)
+    if device is None:
+        return
+    run, peak = memory.largest(runs)
+    need = chosen.workers_per_gpu * (peak / 1000 + estimate.CUDA_GB)
+    yield Finding(
+        need <= device.memory_gb,
+        "memory",
+        f"{device.name} has {device.memory_gb:g} GB, at most some {need:,.1f} GB needed by "
+        f"{chosen.workers_per_gpu} at a time ({run.name})",
+    )
 
 
 def _ask(*command: str) -> str | None:

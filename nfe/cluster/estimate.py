@@ -26,6 +26,8 @@ GPUS = Path(__file__).with_name("gpus.yaml")
 _START_MINUTES = 4
 # A backward pass takes as many multiply-adds for the inputs as for the weights.
 _PASSES = 3
+# What a process of its own takes of a GPU before its first tensor, at most.
+CUDA_GB = 1.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Device:
         basis: where the utilization comes from, in one word.
         source: where the numbers come from.
         step_seconds: what a step of one network takes at least.
+        memory_gb: memory that it has, of several models with one name the least; 0: unknown.
     """
 
     name: str
@@ -49,6 +52,11 @@ class Device:
     basis: str
     source: str
     step_seconds: float = 0.02
+    memory_gb: float = 0
+
+    def holds(self, megabytes: float) -> bool:
+        """Return whether a training of that peak fits, CUDA's own memory beside it."""
+        return megabytes / 1000 + CUDA_GB <= self.memory_gb
 
     def rated(self, precision: str) -> tuple[float, float]:
         """Return peak, in TFLOP/s, and utilization of a run's precision."""
@@ -95,9 +103,10 @@ def gpu(name: str) -> Device:
 
 
 @functools.cache
-def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int, int]:
-    """Return the multiply-adds of one image's convolutions, and the number of parameters."""
+def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int, int, int]:
+    """Return the multiply-adds of one image, the parameters, and the convolutions' outputs."""
     counts: list[int] = []
+    outputs: list[int] = []
 
     def shape_of(layer: nn.Conv2d, x: Tensor) -> Tensor:
         """Count what the layer would compute; its output's values do not matter."""
@@ -106,6 +115,7 @@ def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int,
         shape = [(side + 2 * pad - size) // step + 1 for side, size, step, pad in sides]
         output = x.new_zeros(1, layer.out_channels, *shape)
         counts.append(layer.weight[0].numel() * output.numel())
+        outputs.append(output.numel())
         return output
 
     with torch.no_grad():
@@ -116,10 +126,11 @@ def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int,
             if isinstance(layer, nn.Conv2d):
                 layer.forward = functools.partial(shape_of, layer)  # type: ignore[method-assign]
         network.eval()(torch.zeros(1, channels, resolution, resolution))
-    return sum(counts), sum(parameter.numel() for parameter in network.parameters())
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return sum(counts), parameters, sum(outputs)
 
 
-def _network(run: Run) -> tuple[int, int]:
+def _network(run: Run) -> tuple[int, int, int]:
     card = run.card
     return _size(run.architecture, card.resolution, card.channels, card.classes)
 
@@ -134,6 +145,12 @@ def training_macs(run: Run) -> float:
     if run.members():
         return 0.0
     return _PASSES * _passes(run) * _network(run)[0] * _images(run) * run.epochs
+
+
+def step_outputs(run: Run) -> float:
+    """Return how many numbers the convolutions of a run's step give."""
+    passes = run.build_method().training_passes(architecture(run.architecture))
+    return passes * _network(run)[2] * run.recipe.batch_size
 
 
 def _passes(run: Run) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nfe.cluster import estimate
+from nfe.cluster import estimate, memory
 from nfe.cluster.estimate import Device
 from nfe.common.files import read_json
 from nfe.suite.expansion import Suite
@@ -141,13 +141,21 @@ def _setting(run: Run) -> str:
 _COLUMNS = "{:14} {:>12} {:>6} {:>10} {:>10} {:>14}  {}"
 
 
-def lines(suite: Suite, found: Sequence[Cost]) -> Iterator[str]:
-    """Yield the plan as text, one line each; the last one counts the runs."""
+def lines(suite: Suite, found: Sequence[Cost], gpus: int = 0) -> Iterator[str]:
+    """Yield the plan as text, one line each; the last one counts the runs.
+
+    Args:
+        suite: the suite.
+        found: its costs.
+        gpus: GPUs that its jobs ask for; with one, their memory is estimated.
+    """
     runs = _trained(suite)
     macs = sum(estimate.training_macs(run) for run in runs)
     disk = estimate.disk_mb([planned.run for planned in suite.runs]) / 1000
     yield f"multiply-adds in training: {macs:.3g} (FLOPs: twice that)"
     yield f"disk: at most {disk:,.1f} GB of weights and results, data sets not counted"
+    if gpus:
+        yield memory.said(runs)
     precision = runs[0].precision
     yield _COLUMNS.format(
         "device", "peak TFLOP/s", "used", "hours", "left", "longest chain", f"times ({precision})"

@@ -37,6 +37,8 @@ class Site:
         modules: environment modules that each job loads, separated by spaces.
         container: Apptainer image in which each job's commands run.
         scratch: folder on each node's own disk to which data are copied once.
+        workers_per_gpu: how many runs of one job train on its GPU at the same time, in processes of
+            their own; also of jobs on this machine. The runs are the same.
         max_minutes: longest time limit that a job may ask for; longer runs continue in the next.
     """
 
@@ -49,6 +51,7 @@ class Site:
     modules: str = ""
     container: str = ""
     scratch: str = ""
+    workers_per_gpu: int = 1
     max_minutes: int = 1440
 
     def resources(self) -> dict[str, str]:
@@ -95,7 +98,16 @@ def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site
             raise unknown(f"setting in {variable} (environment):", key, fields)
         values[key] = environment[variable]
     values = {key: "" if value is None else str(value) for key, value in values.items()}
-    limit = values.get("max_minutes", "1440")
-    if not limit.isdecimal() or int(limit) < 1:
-        raise InputError(f"max_minutes is {limit!r} ({file}): allowed: whole minutes from 1")
-    return Site(**{**values, "max_minutes": int(limit)})
+    numbers = {
+        "workers_per_gpu": _whole(values, "workers_per_gpu", "whole numbers from 1", file),
+        "max_minutes": _whole(values, "max_minutes", "whole minutes from 1", file),
+    }
+    return Site(**{**values, **numbers})
+
+
+def _whole(values: Mapping[str, str], key: str, allowed: str, file: Path) -> int:
+    """Return a setting that is a number, 1 or more."""
+    text = values.get(key, str(getattr(Site, key)))
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"{key} is {text!r} ({file}): allowed: {allowed}")
+    return int(text)

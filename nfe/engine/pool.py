@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -89,11 +90,21 @@ def _work(channel: Connection, prepare: Prepare) -> None:
     """Do one task after another as they are handed over, until the channel is closed."""
     # The terminal's interrupt is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     perform = prepare()
-    with contextlib.suppress(EOFError):
+    # Where the parent is gone, nobody is left to hear of it.
+    with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             name, task = channel.recv()
             channel.send(_done(name, task, perform))
+
+
+def _end_with_parent() -> None:
+    """Stop as on SIGTERM once the parent is gone: nobody else would end what it began."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _done(name: str, task: Any, perform: Callable[[Any], Any]) -> Outcome:
@@ -166,18 +177,21 @@ def perform_all(
     prepare: Prepare,
     workers: int,
     seconds: float = math.inf,
+    asked: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
     """Do tasks in ``workers`` processes and yield what became of each as it ends.
 
-    After ``seconds`` no further task is begun, and those in progress get SIGTERM, which ends them
-    unless they handle it. A process that dies (out of memory, say) takes its task with it, not the
-    others: another one is started in its place.
+    After ``seconds``, or once ``asked``, no further task is begun, and those in progress get
+    SIGTERM, which ends them unless they handle it. So they do when this process dies. A process of
+    theirs that dies (out of memory, say) takes its task with it, not the others: another one is
+    started in its place.
 
     Args:
         tasks: names and what a process is handed, in the order in which they are begun.
         prepare: called once in each process; a function of a module, to be sent there.
         workers: processes at a time, from 1.
         seconds: when to stop, from now.
+        asked: whether to stop; called several times a second.
     """
     crew, waiting, stop_at = _Crew(prepare), list(reversed(tasks)), time.monotonic() + seconds
     told = False
@@ -185,7 +199,7 @@ def perform_all(
         for _ in range(min(workers, len(waiting))):
             crew.hand(crew.start(), waiting.pop())
         while crew.busy:
-            if not told and time.monotonic() >= stop_at:
+            if not told and (time.monotonic() >= stop_at or asked()):
                 told = True
                 crew.interrupt()
             for channel in cast("list[Connection]", wait(list(crew.busy), LOOK_SECONDS)):
@@ -215,11 +229,12 @@ def execute_all(
     make_workplace: Callable[[], Worker],
     workers: int,
     seconds: float = math.inf,
+    asked: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
     """Make runs in ``workers`` processes and yield what became of each as it ends.
 
-    After ``seconds`` no further run is begun, and those in progress save their state and stop:
-    the same call goes on from there (see ``perform_all``).
+    After ``seconds``, or once ``asked``, no further run is begun, and those in progress save their
+    state and stop: the same call goes on from there (see ``perform_all``).
 
     Args:
         jobs: runs with their places, in the order in which they are begun; none may combine
@@ -227,6 +242,7 @@ def execute_all(
         make_workplace: called once in each process; a function of a module, to be sent there.
         workers: processes at a time, from 1.
         seconds: when to stop, from now.
+        asked: whether to stop; called several times a second.
     """
     tasks = [(run.name, (run, folders)) for run, folders in jobs]
-    return perform_all(tasks, partial(_executor, make_workplace), workers, seconds)
+    return perform_all(tasks, partial(_executor, make_workplace), workers, seconds, asked)

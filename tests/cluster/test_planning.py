@@ -32,8 +32,8 @@ def test_passes_are_about_what_a_training_step_counts(name, backbone):
 
 
 def test_a_network_is_sized_without_computing_it():
-    assert estimate._size("resnet18", 32, 3, 100) == (555_417_600, 11_220_132)
-    macs, parameters = estimate._size("wrn-28-10", 32, 3, 100)
+    assert estimate._size("resnet18", 32, 3, 100) == (555_417_600, 11_220_132, 614_400)
+    macs, parameters, _ = estimate._size("wrn-28-10", 32, 3, 100)
     assert macs == pytest.approx(5.24e9, rel=2e-3)
     assert parameters == pytest.approx(36.5e6, rel=2e-3)
 

@@ -80,6 +80,8 @@ def test_the_shipped_file_leaves_everything_to_the_cluster():
         ("partitoin: gpu", {}, "did you mean 'partition'"),
         ("", {"NFE_SLURM_ACOUNT": "x"}, "NFE_SLURM_ACOUNT.*did you mean 'account'"),
         ("max_minutes: soon", {}, "max_minutes is 'soon'"),
+        ("workers_per_gpu: 0", {}, "workers_per_gpu is '0' .*: allowed: whole numbers from 1"),
+        ("", {"NFE_SLURM_WORKERS_PER_GPU": "two"}, "workers_per_gpu is 'two'"),
     ],
 )
 def test_a_wrong_setting_is_named(text, environment, message, tmp_path):

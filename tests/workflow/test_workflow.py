@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,18 @@ def _without_timing(table: str) -> list[list[str]]:
 
     rows = list(csv.DictReader(table.splitlines()))
     return [[v for k, v in row.items() if k not in TIMING] for row in rows]
+
+
+def test_a_site_may_let_a_gpu_train_several_runs_at_once(made, monkeypatch):
+    monkeypatch.setenv("NFE_SLURM_WORKERS_PER_GPU", "2")
+    target = next((made.folder / "results" / "tiny" / "runs").glob("*single*/metrics.json"))
+    show = ("-n", "--printshellcmds", "--force", str(target.relative_to(made.folder)))
+    made.configure({**CONFIG, "gpus": 1})
+    said = made.snakemake(*show)
+    assert re.search(r"run --plan .* --workers 2 --run ", said)
+    assert re.search(r"threads: 2\n", said)
+    made.configure(CONFIG)
+    assert "--workers" not in made.snakemake(*show)
 
 
 def test_evaluations_are_made_on_request_and_once(made):

@@ -56,10 +56,16 @@ DATA_ROOT = (
 )
 
 
-def demand(runs):
+def at_once(runs):
+    """Return how many of a job's runs train on its GPU at the same time."""
+    return min(SITE.workers_per_gpu, len(runs)) if GPUS else 1
+
+
+def demand(runs, workers=1):
     """Return the resources of a job that makes some runs; they grow with each attempt."""
     # Estimated here, not in each job: the networks built for it are gone before the graph is there.
-    minutes, megabytes = estimate.minutes(runs, GPUS), estimate.memory_mb(runs)
+    minutes = estimate.minutes(runs, GPUS)
+    megabytes = workers * estimate.memory_mb(runs)
 
     def runtime(wildcards, attempt):
         return min(minutes * attempt, SITE.max_minutes)

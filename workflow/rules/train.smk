@@ -9,13 +9,14 @@ for number, chunk in enumerate(SUITE.chunks()):
             update(run_files(chunk)),
         log:
             f"logs/{SUITE.name}/train_{number:03d}.log",
-        threads: max(run.threads for run in chunk)
+        threads: at_once(chunk) * max(run.threads for run in chunk)
         resources:
-            **demand(chunk),
+            **demand(chunk, at_once(chunk)),
         params:
             runs=[run.name for run in chunk],
+            workers=f"--workers {at_once(chunk)}" if at_once(chunk) > 1 else "",
         shell:
-            "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} --run {params.runs} >> {log:q} 2>&1"
+            "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} {params.workers} --run {params.runs} >> {log:q} 2>&1"
 
 
 for number, run in enumerate(SUITE.combined()):
