@@ -213,6 +213,9 @@ def legend(figure: Figure, axes: Sequence[Axes], heading: str) -> None:
         handles, labels = ax.get_legend_handles_labels()
         for label, handle in zip(labels, handles, strict=True):
             entries.setdefault(label, handle)
+    # Smaller where so many lines, of some 0.21 inches, would leave the figure.
+    room = (figure.get_size_inches()[1] - 0.5) / (0.21 * max(1, len(entries)))
+    smaller = {"fontsize": room * plt.rcParams["legend.fontsize"]} if room < 1 else {}
     drawn = figure.legend(
         list(entries.values()),
         list(entries),
@@ -220,5 +223,6 @@ def legend(figure: Figure, axes: Sequence[Axes], heading: str) -> None:
         title=heading,
         frameon=False,
         alignment="left",
+        **smaller,
     )
     drawn.get_title().set_fontsize("small")
