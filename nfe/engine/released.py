@@ -42,7 +42,7 @@ class RunNetwork(nn.Module):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Return the ensemble's probabilities (batch, classes), by the method's own rule."""
-        logits = self(images).float()
+        logits: Tensor = self(images).float()
         if self.combine == "logits":
             return logits.mean(dim=1).softmax(dim=-1)
         return logits.softmax(dim=-1).mean(dim=1)

@@ -20,10 +20,11 @@ _HEAD = """# Keys of a suite
 
 Made from `nfe/suite/schema.yaml` and the methods' fields. {}
 
-Text, numbers and lists as in YAML 1.1, but that numbers with leading zeros (`010`) or colons (`2:4`) are refused
-without quotes. Where a key takes a list, it offers each of its values; several lists expand to their product. A
-setting that is itself a list, such as `ratio`, is written as text, `0.3/0.7`, or, if its parts are fractions, as a
-list of numbers, `[0.3, 0.7]`; a list of these offers each.
+Text, numbers and lists as in YAML 1.1, but that numbers with leading zeros (`010`) or colons
+(`2:4`) are refused without quotes. Where a key takes a list, it offers each of its values; several
+lists expand to their product. A setting that is itself a list, such as `ratio`, is written as text,
+`0.3/0.7`, or, if its parts are fractions, as a list of numbers, `[0.3, 0.7]`; a list of these
+offers each.
 """
 _PACKAGES = ("nfe.", "baselines.")
 # What the schema's definitions are called here.

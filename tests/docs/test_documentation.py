@@ -48,6 +48,10 @@ HOW: dict[str, tuple[str, str]] = {
         "needs the data; tests/data/test_tiny_imagenet.py prepares a small stand-in",
     ),
     "dvc pull": (RUN, ""),
+    "dvc config --local core.no_scm true": (
+        "tests/docs/test_source_archive.py",
+        "in a source archive, not in a clone",
+    ),
     "nfe-bench verify results/quick": (RUN, ""),
     "nfe-bench verify results/quick --deep": ("tests/workflow/test_clones.py", "in a small suite"),
     "nfe-bench predict --run RUN image.png": (

@@ -13,7 +13,7 @@ from nfe.cli.main import main
 from nfe.common.errors import InputError
 
 PAGE = (ROOT / "docs" / "own-code.md").read_text(encoding="utf-8")
-TRAIN = "train --dataset digits --architecture wrn-10-1 --epochs 1".split()
+TRAIN = ["train", "--dataset", "digits", "--architecture", "wrn-10-1", "--epochs", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +48,7 @@ def test_a_loaded_run_answers_what_it_stored(name, folder):
     with torch.no_grad():
         assert torch.allclose(trained(images), logits, atol=1e-2, rtol=1e-2)
         likely = trained.probabilities(images)
-    if name == "nfe":
-        wanted = logits.mean(1).softmax(-1)
-    else:
-        wanted = logits.softmax(-1).mean(1)
+    wanted = logits.mean(1).softmax(-1) if name == "nfe" else logits.softmax(-1).mean(1)
     assert torch.allclose(likely, wanted, atol=5e-3)
     assert trained.classes == tuple("0123456789")
     assert not trained.training
