@@ -81,7 +81,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], int, list[str] | None]] = {
 def case(request: pytest.FixtureRequest) -> tuple[FissionNetwork, Tensor]:
     build, resolution, stages = NETWORKS[request.param]
     torch.manual_seed(0)
-    options = {"sparsity": 0.3, "pruning": "random"}
+    # Attention's own projections can only be copied for every path.
+    options = {"sparsity": 0.3, "pruning": "random", "whole": ["other"]}
     network = fission(build(), 2, stages=stages, **options).eval()
     return network, torch.randn(2, 3, resolution, resolution)
 
@@ -336,7 +337,7 @@ def test_split_weights_are_parametrized_and_not_pruned_by_hooks(network, x):
 def test_users_layers_keep_their_own_forward():
     torch.manual_seed(0)
     model, x = Unusual().eval(), torch.randn(2, 3, 8, 8)
-    network = fission(model, 1, stages=["one", "two"]).eval()
+    network = fission(model, 1, stages=["one", "two"], whole=["other"]).eval()
     assert {type(layer).__name__ for layer in path_layers(network)} == {
         "PathCentred",
         "PathNonDynamicallyQuantizableLinear",
