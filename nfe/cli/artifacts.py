@@ -20,7 +20,7 @@ def release(arguments: argparse.Namespace) -> int:
     """Freeze a suite: manifest, model cards, citation data, what moved since the last version."""
     from nfe.report.release.freeze import release
 
-    print("\n".join(release(arguments.suite, arguments.version)))
+    print("\n".join(release(arguments.suite, arguments.version, arguments.without_predictions)))
     return 0
 
 
@@ -133,6 +133,11 @@ def add_artifact_commands(
     parser = command(release)
     parser.add_argument("suite")
     parser.add_argument("version", help="three numbers, such as 1.0.0")
+    parser.add_argument(
+        "--without-predictions",
+        action="store_true",
+        help="although some runs' predictions are nowhere; the manifest names these runs",
+    )
 
     parser = command(predict)
     parser.add_argument("--run", required=True, help="a run's folder, or its name in results/")

@@ -153,6 +153,19 @@ def test_what_must_not_be_released_is_refused_in_one_line(copy):
     assert "predictions not at hand (3 runs in all)" in refused()
 
 
+def test_a_release_names_the_runs_whose_predictions_are_nowhere(copy):
+    lost = next(iter(sorted(copy.artifacts.glob("*_nfe_*/predictions.npz"))))
+    lost.unlink()
+    copy("dvc", "commit", "--force", "quick")
+    copy("dvc", "push")
+    copy.commit("A run's predictions are lost")
+    assert "--without-predictions" in copy.bench("release", "quick", "1.1.0", fails=True)
+    copy.bench("release", "quick", "1.1.0", "--without-predictions")
+    manifest = json.loads((copy.results / "releases" / "1.1.0" / "manifest.json").read_text())
+    assert manifest["without_predictions"] == [lost.parent.name]
+    assert lost.relative_to(copy.folder).as_posix() not in manifest["artifacts"]
+
+
 def test_what_moved_is_said_by_setting_and_by_run(origin, tmp_path):
     before, after = tmp_path / "1.0.0", tmp_path / "1.1.0"
     for folder in (before, after):

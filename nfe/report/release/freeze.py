@@ -23,7 +23,7 @@ _FROZEN = ("nfe", "baselines", "workflow", "Snakefile", "config", "dvc.yaml", "d
 _COPIED = ("runs.csv", "summary.csv")
 
 
-def release(suite_name: str, version: str) -> list[str]:
+def release(suite_name: str, version: str, incomplete: bool = False) -> list[str]:
     """Release a suite of the repository in the current folder; return what was done, by line.
 
     A release that was interrupted is completed by the same call; one that is complete is left
@@ -32,6 +32,7 @@ def release(suite_name: str, version: str) -> list[str]:
     Args:
         suite_name: a suite with a configuration, results and a stage in dvc.yaml.
         version: three numbers; later than the suite's last release.
+        incomplete: release also without some runs' predictions, which the manifest then names.
 
     Raises:
         InputError: the version is taken or not later, the results do not verify, predictions
@@ -45,7 +46,7 @@ def release(suite_name: str, version: str) -> list[str]:
     if version in manifest.releases(results):
         return [*_again(results, version), *_cite(suite_name, version, folder)]
     previous = _previous(results, version)
-    _check_verified(suite, results)
+    absent = _check_verified(suite, results, incomplete)
     commit = _check_committed(suite_name)
     dvc = _check_dvc(suite_name)
     cards = model_card.write(suite, results)
@@ -66,6 +67,7 @@ def release(suite_name: str, version: str) -> list[str]:
         "dvc": dvc,
         "files": manifest.files(results),
         "artifacts": manifest.artifacts(results),
+        **({"without_predictions": absent} if absent else {}),
     }
     write_json(folder / manifest.NAME, record)
     return [
@@ -108,19 +110,22 @@ def _previous(results: Path, version: str) -> str | None:
     return versions[-1] if versions else None
 
 
-def _check_verified(suite: Suite, results: Path) -> None:
+def _check_verified(suite: Suite, results: Path, incomplete: bool) -> list[str]:
+    """Return the runs without predictions; none unless ``incomplete``."""
     report = verify(results, released=False)
     if report.problems:
         raise InputError(f"{results} does not verify: {report.problems[0]}")
-    if report.absent:
+    if report.absent and not incomplete:
         raise InputError(
             f"{report.absent[0]}: predictions not at hand ({len(report.absent)} runs in all): "
-            "dvc pull from a remote that has them, or make the runs again"
+            "dvc pull from a remote that has them, make the runs again, or say "
+            "--without-predictions, which the manifest records"
         )
     names = {planned.run.name for planned in suite.runs}
     for stray in (manifest.root(results) / "artifacts" / suite.name).glob("*"):
         if stray.name not in names:
             raise InputError(f"{stray}: artifacts of a run that is not in the suite: remove them")
+    return sorted(report.absent)
 
 
 def _check_committed(suite_name: str) -> str:
