@@ -76,7 +76,7 @@ def fabricate(
 
 
 def _metrics(run: Run, logits: np.ndarray, labels: np.ndarray) -> dict[str, object]:
-    macs, weights = estimate._network(run)
+    macs, weights, _ = estimate._network(run)
     count = members_of(run)
     copies = count if run.method == "deep_ensemble" else 1
     found: dict[str, object] = {

@@ -35,6 +35,10 @@ HOW: dict[str, tuple[str, str]] = {
     "make .venv": ("make -n .venv", "installs the environment that runs this test"),
     "source .venv/bin/activate": ("true", "a virtual environment is active here: the tests' own"),
     "snakemake --cores all": (RUN, ""),
+    "snakemake --cores all --resources gpu=1": (
+        "snakemake -n --quiet --cores all --resources gpu=1",
+        "only planned: the default suite asks for no GPU",
+    ),
     "snakemake --cores all --configfile config/SUITE.yaml": (
         "tests/workflow/test_workflow.py",
         "SUITE stands for a name",
@@ -340,7 +344,13 @@ def commands(text: str) -> Iterator[str]:
 
 DOCUMENTED = sorted({c for page in PAGES for c in commands(page.read_text()) if c})
 # Named for what it does, not to be typed as it stands.
-NAMED = {"nfe-bench data prepare", "nfe-bench data card", "nfe-bench run", "git clone"}
+NAMED = {
+    "nfe-bench data prepare",
+    "nfe-bench data card",
+    "nfe-bench run",
+    "nfe-bench run --workers",
+    "git clone",
+}
 
 
 @pytest.fixture(scope="module")

@@ -134,7 +134,8 @@ def test_every_method_is_offered_the_same_points():
 
 
 def test_the_shipped_search_is_the_same_for_all_methods():
-    found = runs(read_config(SHIPPED))
+    shipped = {key: value for key, value in read_config(SHIPPED).items() if key != "only"}
+    found = runs(shipped)
     offered = {}
     for run in found:
         offered.setdefault(run.method, []).append((run.recipe.lr, run.recipe.weight_decay))
