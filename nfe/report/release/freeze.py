@@ -150,7 +150,9 @@ def _check_dvc(suite_name: str) -> list[dict[str, Any]]:
         command = [sys.executable, "-m", "dvc", "status", "--json", *options, suite_name]
         if state := json.loads(_said(command)):
             raise InputError(f"dvc.lock is behind ({json.dumps(state)}): {remedy}, then commit")
-    locked = read_config(Path("dvc.lock"))["stages"].get(suite_name, {})
+    # DVC writes it, in a later version of YAML, where 2:4 is text: no user's file to be strict with.
+    written = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))
+    locked = written["stages"].get(suite_name, {})
     if "outs" not in locked:
         raise InputError(f"dvc.lock has no outputs of stage {suite_name}: see docs/artifacts.md")
     outputs: list[dict[str, Any]] = locked["outs"]
