@@ -150,7 +150,7 @@ def _check_dvc(suite_name: str) -> list[dict[str, Any]]:
         command = [sys.executable, "-m", "dvc", "status", "--json", *options, suite_name]
         if state := json.loads(_said(command)):
             raise InputError(f"dvc.lock is behind ({json.dumps(state)}): {remedy}, then commit")
-    # DVC writes it, in a later version of YAML, where 2:4 is text: no user's file to be strict with.
+    # As DVC writes it, in a later version of YAML: there 2:4 is text.
     written = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))
     locked = written["stages"].get(suite_name, {})
     if "outs" not in locked:
