@@ -28,10 +28,12 @@ def code_version() -> dict[str, Any]:
     """Return the package version and, in a git checkout, the commit and whether it is changed.
 
     Only source folders count as changes: results written by a run do not make its code dirty.
-    A copy without git is told its commit by the variable NFE_BENCH_COMMIT.
+    A copy of a commit's files is told which one by the variable NFE_BENCH_COMMIT: it has no git,
+    or one that knows of another commit.
     """
-    told = os.environ.get("NFE_BENCH_COMMIT")
-    record: dict[str, Any] = {"version": version("nfe-bench"), "commit": told, "modified": None}
+    record: dict[str, Any] = {"version": version("nfe-bench"), "commit": None, "modified": None}
+    if told := os.environ.get("NFE_BENCH_COMMIT"):
+        return record | {"commit": told}
     root = Path(__file__).resolve().parents[2]
 
     def git(*arguments: str) -> str:
