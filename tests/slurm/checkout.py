@@ -124,7 +124,7 @@ class Checkout:
     def wait_for_state(self) -> None:
         """Wait until the longer run is under way and has saved its state."""
         pattern = f"results/{self.suite}/runs/*_nfe_*/.state/step-*"
-        wait_until(f"{pattern}", lambda: any(self.folder.glob(pattern)), 120)
+        wait_until(f"{pattern}", lambda: any(self.folder.glob(pattern)), 400)
 
 
 def same(first: Checkout, second: Checkout) -> None:
