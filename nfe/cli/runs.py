@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nfe.common.errors import CollapseError, InputError
 
 if TYPE_CHECKING:
-    from nfe.engine.runner import RunFolders, Worker
+    from nfe.engine.runner import Worker
     from nfe.suite.expansion import Suite
     from nfe.suite.run import Run
 
@@ -94,13 +94,6 @@ def _print_result(output: Path) -> int:
     return 0
 
 
-def _folders(root: Path, suite: "Suite", run: "Run") -> "RunFolders":
-    from nfe.engine.runner import RunFolders
-
-    runs, artifacts = root / "results" / suite.name / "runs", root / "artifacts" / suite.name
-    return RunFolders(runs / run.name, artifacts / run.name, runs, artifacts)
-
-
 def _worker(arguments: argparse.Namespace, suite: "Suite") -> "Worker":
     from nfe.engine.runner import Worker
 
@@ -118,14 +111,15 @@ def _worker(arguments: argparse.Namespace, suite: "Suite") -> "Worker":
 
 def run(arguments: argparse.Namespace) -> int:
     """Make some runs of a suite, one or several at a time; one that fails leaves the others be."""
-    from nfe.engine.runner import attempt
+    from nfe.engine.runner import RunFolders, attempt
     from nfe.suite.expansion import load_plan
 
     if arguments.workers < 1:
         raise InputError(f"workers is {arguments.workers}: allowed: from 1")
     suite = load_plan(arguments.plan)
     worker = _worker(arguments, suite)
-    jobs = [(chosen, _folders(arguments.root, suite, chosen)) for chosen in _runs(arguments, suite)]
+    root, name = arguments.root, suite.name
+    jobs = [(one, RunFolders.under(root, name, one)) for one in _runs(arguments, suite)]
     # What combines others waits for them.
     trained = [job for job in jobs if not job[0].members()]
     good = True
