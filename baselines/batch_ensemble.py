@@ -1,16 +1,15 @@
 """BatchEnsemble (Wen et al., ICLR 2020): shared weights, a rank-one factor per member."""
 
-import dataclasses
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from baselines.settings.batch_ensemble import BatchEnsembleSettings
 from baselines.shared.replacing import replace_layers
-from nfe.backbones import Architecture, Backbone
+from nfe.backbones import Backbone
 from nfe.common.errors import InputError
-from nfe.method import Context, Method, Recipe, check_number, check_whole
+from nfe.method import Context, FormsBatches, GroupsParameters, Method, Recipe
 
 
 class RankOne(nn.Module):
@@ -85,52 +84,10 @@ class SharedWeights(nn.Module):
         return logits
 
 
-@dataclass(frozen=True)
-class BatchEnsemble(Method):
-    """One set of weights; members differ by the factors r and s of every layer.
+class BatchEnsemble(BatchEnsembleSettings, FormsBatches, GroupsParameters, Method):
+    """One set of weights; members differ by the factors r and s of every layer."""
 
-    Attributes:
-        members: number of members M.
-        repetition: how often each image of the batch is used per step (default: M, every
-            member sees every image); the rows of a step, ``repetition`` × the batch size, are
-            divided evenly over the members.
-        init: below 0: r and s are drawn from N(1, |init|); above: +1 with probability
-            ``init``, else −1.
-        fast_gradient: factor of the gradient of r, s and the biases.
-    """
-
-    # 2: factors in the activations' type under bfloat16 and float16.
-    version: ClassVar = 2
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 128,
-        "epochs": 250,
-        "weight_decay": 6e-4,
-        "schedule": "step",
-        "milestones": (0.4, 0.8, 0.9),
-        "decay": 0.2,
-        "warmup": 1,
-    }
-    published_settings: ClassVar = {"members": 4}
-
-    members: int = 3
-    repetition: int | None = None
-    init: float = -0.5
-    fast_gradient: float = 0.5
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings and spell out the repetition."""
-        check_whole("members", self.members)
-        repetition = self.members if self.repetition is None else self.repetition
-        check_whole("repetition", repetition, 1, self.members)
-        if not (self.init < 0 or 0 < self.init <= 1):
-            raise InputError(f"init is {self.init}: allowed: numbers below 0, or (0, 1]")
-        check_number("fast_gradient", self.fast_gradient, above=0)
-        return dataclasses.replace(self, repetition=repetition)
-
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return how often the shared weights see each image."""
-        return float(self.members if self.repetition is None else self.repetition)
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with a rank-one factor per member in every layer."""

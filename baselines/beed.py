@@ -1,19 +1,16 @@
 """BEED (Lee & Lee, ACCV 2022): exit-ensemble distillation that favours the deeper exits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.shared.exits import Exits, check_stages
-from nfe.backbones import Architecture
-from nfe.common.errors import InputError
+from baselines.settings.beed import BeedSettings
+from baselines.shared.exits import Exits
 from nfe.common.precision import exact
-from nfe.method import Context, Method, check_number
+from nfe.method import Context, Method
 
 
 def branch(widths: Sequence[int], strides: Sequence[int]) -> nn.Sequential:
@@ -38,50 +35,11 @@ def teacher(exits: Tensor, importance: float) -> Tensor:
     return mean
 
 
-@dataclass(frozen=True)
-class Beed(Method):
-    """Exits after the stages, distilled from a weighted mean, in balance with their labels.
+class Beed(BeedSettings, Method):
+    """Exits after the stages, distilled from a weighted mean, in balance with their labels."""
 
-    Attributes:
-        importance: β, how much more a deeper exit counts in the teacher.
-        balance: A, how much more a shallower exit follows the teacher than the labels.
-        features: coefficient of the feature term.
-        temperature: T of the distillation term.
-    """
-
-    combine: ClassVar = "logits"
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 128,
-        "epochs": 200,
-        "nesterov": False,
-        "schedule": "step",
-        "milestones": (0.375, 0.65, 0.9),
-        "decay": 0.1,
-    }
-
-    importance: float = 1.6
-    balance: float = 1.15
-    features: float = 0.1
-    temperature: float = 3.0
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_stages(architecture)
-        check_number("importance", self.importance, above=0)
-        check_number("temperature", self.temperature, above=0)
-        check_number("features", self.features, above=-1e-9)
-        most = 2 ** (1 / (architecture.stages - 1))
-        if not 0 < self.balance <= most:
-            raise InputError(
-                f"balance is {self.balance}: allowed: above 0 up to {most:.4g}, where the first "
-                f"of {architecture.stages} exits no longer follows its labels"
-            )
-        return self
-
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return 1 and what the exits of a ResNet18 add."""
-        return 1.5
+    combine = "logits"
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with exits after stages 1 to S − 1."""

@@ -1,63 +1,27 @@
 """FreeTickets by DST (Liu et al., ICLR 2022): sparse networks that change their connections."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Self, cast
+from typing import cast
 
 from torch import nn
 
+from baselines.settings.dst import DstSettings
 from baselines.shared.dynamic_sparsity import explore, keep_sparse, sparsify, update_due
-from nfe.backbones import Architecture
 from nfe.common.seeds import derive
 from nfe.method import (
     SGD,
     Context,
     Method,
+    Phases,
     Recipe,
     SequentialMembers,
     Step,
-    check_number,
-    check_whole,
 )
 
 
-@dataclass(frozen=True)
-class Dst(Method):
-    """M sparse networks, each trained alone for the run's epochs, with connections that change.
+class Dst(DstSettings, Phases, Method):
+    """M sparse networks, each trained alone for the run's epochs, with connections that change."""
 
-    Attributes:
-        members: number of networks M.
-        sparsity: share of the convolution weights that are absent at any time.
-        drop: share of a layer's connections that an update replaces.
-        interval: time between updates: below 1 a share of a network's training, else steps.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 128,
-        "epochs": 250,
-        "nesterov": False,
-        "schedule": "step",
-        "milestones": (125 / 250, 187 / 250),
-        "decay": 0.1,
-    }
-    published_settings: ClassVar = {"interval": 1000}
-
-    members: int = 3
-    sparsity: float = 0.8
-    drop: float = 0.5
-    interval: float = 0.01
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_whole("members", self.members)
-        check_number("sparsity", self.sparsity, above=0, below=1)
-        check_number("drop", self.drop, above=0, below=1)
-        check_number("interval", self.interval, above=0)
-        return self
-
-    def trainings(self) -> int:
-        """Return M: each network takes the run's epochs."""
-        return self.members
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return M sparse networks with other weights and connections."""

@@ -1,57 +1,27 @@
 """FreeTickets by EDST (Liu et al., ICLR 2022): several sparse networks along one training."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Self, cast
+from typing import cast
 
 from torch import nn
 
+from baselines.settings.edst import EdstSettings
 from baselines.shared.dynamic_sparsity import explore, keep_sparse, sparsify, update_due
-from nfe.backbones import Architecture
 from nfe.common.seeds import derive
 from nfe.method import (
     SGD,
     Context,
     Method,
+    Phases,
     Recipe,
     SequentialMembers,
     Step,
-    check_number,
-    check_whole,
 )
 
 
-@dataclass(frozen=True)
-class Edst(Method):
-    """One sparse network that explores, then is refined to a ticket, leaves it, and so on.
+class Edst(EdstSettings, Phases, Method):
+    """One sparse network that explores, then is refined to a ticket, leaves it, and so on."""
 
-    Attributes:
-        members: number of tickets M.
-        sparsity: share of the convolution weights that are absent at any time.
-        exploration: share of the run before the first ticket's refinement; the tickets share
-            the rest evenly.
-        drop: share of a layer's connections that an update replaces.
-        escape: the same between two tickets.
-        interval: time between updates: below 1 a share of the run, else steps.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {"batch_size": 128, "epochs": 450, "nesterov": False}
-    published_settings: ClassVar = {"interval": 1000}
-
-    members: int = 3
-    sparsity: float = 0.8
-    exploration: float = 1 / 3
-    drop: float = 0.5
-    escape: float = 0.8
-    interval: float = 0.01
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_whole("members", self.members)
-        for name in ("sparsity", "exploration", "drop", "escape"):
-            check_number(name, getattr(self, name), above=0, below=1)
-        check_number("interval", self.interval, above=0)
-        return self
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return places for M tickets, the first of them the network that training begins with.

@@ -1,19 +1,16 @@
 """Exit-ensemble distillation (Lee & Lee, arXiv 2104.00299): every exit learns from their mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.shared.exits import Exits, check_stages
-from nfe.backbones import Architecture
-from nfe.common.errors import unknown
+from baselines.settings.exit_ensemble_distillation import ExitEnsembleDistillationSettings
+from baselines.shared.exits import Exits
 from nfe.common.precision import exact
-from nfe.method import Context, Method, check_number
+from nfe.method import Context, Method
 
 TEMPERATURE = 3.0
 KL_WEIGHT = 0.1
@@ -57,41 +54,12 @@ def soft_cross_entropy_to_mean(logits: Tensor) -> Tensor:
     return KL_WEIGHT * TEMPERATURE**2 * -(teacher * student).sum(dim=(1, 2)).mean()
 
 
-@dataclass(frozen=True)
-class ExitEnsembleDistillation(Method):
-    """The full network with exits after its stages, all distilled from the exits' mean.
+class ExitEnsembleDistillation(ExitEnsembleDistillationSettings, Method):
+    """The full network with exits after its stages, all distilled from the exits' mean."""
 
-    Attributes:
-        output: how logits are distilled: ``mse`` or ``kl``.
-        features: coefficient of the feature term.
-    """
-
-    combine: ClassVar = "logits"
-    lifts: ClassVar = True
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 128,
-        "epochs": 200,
-        "nesterov": False,
-        "schedule": "step",
-        "milestones": (0.375, 0.65, 0.9),
-        "decay": 0.1,
-    }
-
-    output: str = "mse"
-    features: float = 1.0
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_stages(architecture)
-        if self.output not in OUTPUTS:
-            raise unknown("output", self.output, OUTPUTS)
-        check_number("features", self.features, above=-1e-9)
-        return self
-
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return 1 and what the exits of a ResNet18 add."""
-        return 1.2
+    combine = "logits"
+    lifts = True
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with exits after stages 1 to S − 1."""

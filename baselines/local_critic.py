@@ -1,19 +1,19 @@
 """Local critic training (Lee, Hsieh & Lee, TNNLS 2022): layer groups that learn from critics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from baselines.shared.exits import check_stages, stage_shapes
-from nfe.backbones import Architecture, Backbone
+from baselines.settings.local_critic import LocalCriticSettings
+from baselines.shared.exits import stage_shapes
+from nfe.backbones import Backbone
 from nfe.backbones.initialization import kaiming_normal_fan_out
 from nfe.common.precision import exact
-from nfe.method import Context, Method, Recipe, check_number, check_whole
+from nfe.method import Context, GroupsParameters, Method, Recipe
 
 
 class Critic(nn.Module):
@@ -103,37 +103,10 @@ def cascade(losses: Sequence[Tensor]) -> Tensor:
     return torch.stack(gaps).sum()
 
 
-@dataclass(frozen=True)
-class LocalCritic(Method):
-    """Each group follows its critic's loss, each critic the next one's, the last the true one.
+class LocalCritic(LocalCriticSettings, GroupsParameters, Method):
+    """Each group follows its critic's loss, each critic the next one's, the last the true one."""
 
-    Attributes:
-        width: channels of the critics' convolution.
-        critic_lr: the critics' own, constant learning rate (Adam).
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 128,
-        "epochs": 205,
-        "schedule": "step",
-        "milestones": (0.5, 0.75),
-        "decay": 0.1,
-    }
-
-    width: int = 128
-    critic_lr: float = 1e-4
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_stages(architecture)
-        check_whole("width", self.width)
-        check_number("critic_lr", self.critic_lr, above=0)
-        return self
-
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return 1 and what the critics add, on a ResNet18 the most."""
-        return 1.2
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with critics after stages 1 to S − 1."""

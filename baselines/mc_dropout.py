@@ -1,16 +1,14 @@
 """MC dropout (Gal & Ghahramani, ICML 2016): dropout stays on, members are draws of its masks."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from baselines.settings.mc_dropout import McDropoutSettings
 from baselines.shared.replacing import replace_layers
-from nfe.backbones import Architecture, Backbone
+from nfe.backbones import Backbone
 from nfe.common.seeds import generator
-from nfe.method import Context, Method, check_number, check_whole
+from nfe.method import Context, Method
 
 
 class MemberDropout(nn.Module):
@@ -77,35 +75,10 @@ class Sampled(nn.Module):
         return logits
 
 
-@dataclass(frozen=True)
-class McDropout(Method):
-    """One network trained with dropout; M draws of the masks are the members.
+class McDropout(McDropoutSettings, Method):
+    """One network trained with dropout; M draws of the masks are the members."""
 
-    Attributes:
-        members: number of draws M.
-        rate: probability of dropping a feature.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 128,
-        "epochs": 200,
-        "lr": 0.05,
-        "weight_decay": 6e-4,
-        "schedule": "step",
-        "milestones": (0.3, 0.6, 0.8),
-        "decay": 0.2,
-        "warmup": 1,
-    }
-
-    members: int = 3
-    rate: float = 0.1
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_whole("members", self.members)
-        check_number("rate", self.rate, above=0, below=1)
-        return self
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with dropout."""

@@ -1,14 +1,11 @@
 """MIMO (Havasi et al., ICLR 2021): several inputs and outputs, one network between them."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
-
 import torch
 from torch import Tensor, nn
 
-from nfe.backbones import Architecture, Backbone
-from nfe.common.errors import InputError
-from nfe.method import Context, Method, check_whole
+from baselines.settings.mimo import MimoSettings
+from nfe.backbones import Backbone
+from nfe.method import Context, FormsBatches, Method
 
 
 class MultiInput(nn.Module):
@@ -33,43 +30,10 @@ class MultiInput(nn.Module):
         return logits
 
 
-@dataclass(frozen=True)
-class Mimo(Method):
-    """M independently shuffled images per row in training, M times the same one in inference.
+class Mimo(MimoSettings, FormsBatches, Method):
+    """M independently shuffled images per row in training, M times the same one in inference."""
 
-    Attributes:
-        members: number of members M.
-        repetition: how often each image of the batch is used per step; the rows of a step
-            are ``repetition`` × the batch size.
-        input_repetition: share of the rows in which all members see the same image.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 128,
-        "epochs": 250,
-        "weight_decay": 6e-4,
-        "schedule": "step",
-        "milestones": (0.4, 0.8, 0.9),
-        "decay": 0.2,
-        "warmup": 1,
-    }
-
-    members: int = 3
-    repetition: int = 4
-    input_repetition: float = 0.0
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_whole("members", self.members)
-        check_whole("repetition", self.repetition)
-        if not 0 <= self.input_repetition <= 1:
-            raise InputError(f"input_repetition is {self.input_repetition}: allowed: [0, 1]")
-        return self
-
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return how often the one trunk sees each image."""
-        return float(self.repetition)
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with M times the inputs and outputs."""

@@ -1,16 +1,15 @@
 """MixMo (Ramé et al., ICCV 2021): two inputs, mixed as features, and two outputs."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Self, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfe.backbones import Architecture, Backbone
-from nfe.common.errors import InputError
+from baselines.settings.mixmo import MixMoSettings
+from nfe.backbones import Backbone
 from nfe.common.precision import exact
-from nfe.method import Context, Method, Step, check_number, check_whole
+from nfe.method import Context, DrawsOnCpu, FormsBatches, Method, Phases, Step
 
 # Inputs and outputs, as in the paper's networks.
 MEMBERS = 2
@@ -117,48 +116,11 @@ def weights(maps: Tensor, root: float) -> Tensor:
     return MEMBERS * raised / raised.sum(dim=1, keepdim=True)
 
 
-@dataclass(frozen=True)
-class MixMo(Method):
-    """Two images per row, mixed behind their stems, each to be told by its own output.
+class MixMo(MixMoSettings, FormsBatches, Phases, DrawsOnCpu, Method):
+    """Two images per row, mixed behind their stems, each to be told by its own output."""
 
-    Attributes:
-        repetition: how often each image of the batch is used per step; the rows of a step
-            are ``repetition`` × the batch size.
-        patch: probability of mixing a batch by patches (Cut-MixMo) instead of linearly.
-        alpha: α of the mixing ratio's distribution Beta(α, α).
-        root: r of the loss weights.
-    """
-
-    combine: ClassVar = "logits"
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 16,
-        "epochs": 300,
-        "lr": 0.0125,
-        "weight_decay": 6e-4,
-        "schedule": "step",
-        "milestones": (101 / 300, 201 / 300, 226 / 300),
-        "decay": 0.1,
-        "warmup": 1,
-    }
-
-    repetition: int = 4
-    patch: float = 0.5
-    alpha: float = 2.0
-    root: float = 3.0
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_whole("repetition", self.repetition)
-        if not 0 <= self.patch <= 1:
-            raise InputError(f"patch is {self.patch}: allowed: [0, 1]")
-        check_number("alpha", self.alpha, above=0)
-        check_number("root", self.root, above=0)
-        return self
-
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return how often the one trunk sees each image."""
-        return float(self.repetition)
+    combine = "logits"
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with a second stem and twice the outputs."""

@@ -6,14 +6,14 @@ network's multiply-adds.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
+from baselines.settings.narrow_ensemble import NarrowEnsembleSettings
 from baselines.shared.side_by_side import SideBySide
-from nfe.backbones import Architecture, Structure
+from nfe.backbones import Structure
 from nfe.common.seeds import global_stream
-from nfe.method import Context, Method, check_whole
+from nfe.method import Context, Method
 
 
 @dataclass(frozen=True)
@@ -37,27 +37,10 @@ class NarrowStructure(Structure):
         return max(1, round(plain / math.sqrt(self.members) / unit)) * unit
 
 
-@dataclass(frozen=True)
-class NarrowEnsemble(Method):
-    """M narrow networks, trained side by side on the same batches, each as if alone.
+class NarrowEnsemble(NarrowEnsembleSettings, Method):
+    """M narrow networks, trained side by side on the same batches, each as if alone."""
 
-    Attributes:
-        members: number of networks M.
-        unit: widths are multiples of this; above 1 for the sake of hardware, at the price of a
-            cost further from one network's.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {"batch_size": 128, "epochs": 200}
-
-    members: int = 3
-    unit: int = 1
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_whole("members", self.members)
-        check_whole("unit", self.unit)
-        return self
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the members, each drawn from an initialization stream of its own."""

@@ -3,14 +3,14 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from baselines.settings.packed_ensemble import PackedEnsembleSettings
 from baselines.shared.replacing import replace_layers
-from nfe.backbones import Architecture, Structure
-from nfe.method import Context, Method, check_number, check_whole
+from nfe.backbones import Structure
+from nfe.method import Context, Method
 
 # A convolution's groups within each member are merged while a group has fewer channels.
 LEAST_CHANNELS = 64
@@ -93,41 +93,10 @@ class PackedNetwork(nn.Module):
         return logits
 
 
-@dataclass(frozen=True)
-class PackedEnsemble(Method):
-    """M members of α/M of the width, packed into one network of grouped convolutions.
+class PackedEnsemble(PackedEnsembleSettings, Method):
+    """M members of α/M of the width, packed into one network of grouped convolutions."""
 
-    Attributes:
-        members: number of members M.
-        alpha: width factor α.
-        gamma: groups within a member γ.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {
-        "batch_size": 128,
-        "epochs": 200,
-        "schedule": "step",
-        "milestones": (0.3, 0.6, 0.8),
-        "decay": 0.2,
-    }
-    published_settings: ClassVar = {"members": 4}
-    version: ClassVar = 2  # γ = 1 in the first convolution of a ResNet's block
-
-    members: int = 3
-    alpha: float = 2.0
-    gamma: int = 2
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_whole("members", self.members)
-        check_whole("gamma", self.gamma)
-        check_number("alpha", self.alpha, above=0)
-        return self
-
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return α²/M: the packed network with γ = 1, to which small groups fall back."""
-        return self.alpha**2 / self.members
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the packed backbone."""

@@ -1,24 +1,22 @@
 """Prune and Tune Ensembles (Whitaker & Whitley, AAAI 2022): children pruned out of one parent."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Self, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nfe.backbones import Architecture
+from baselines.settings.prune_and_tune import PruneAndTuneSettings
 from nfe.common.seeds import generator
 from nfe.method import (
     SGD,
     Context,
     Method,
+    Phases,
     Recipe,
     SequentialMembers,
     Step,
-    check_number,
-    check_whole,
 )
 from nfe.pruning import Mask, prunable
 
@@ -97,27 +95,10 @@ def _mask(layer: nn.Module) -> Tensor:
     return cast(Mask, cast(nn.ModuleList, _parametrization(layer))[0]).mask
 
 
-@dataclass(frozen=True)
-class PruneAndTune(Method):
-    """A parent, and M children that keep half of its weights each and are tuned briefly.
+class PruneAndTune(PruneAndTuneSettings, Phases, Method):
+    """A parent, and M children that keep half of its weights each and are tuned briefly."""
 
-    Attributes:
-        members: number of children M.
-        parent: share of the run that trains the parent; the children share the rest evenly.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {"batch_size": 128, "epochs": 200}
-    published_settings: ClassVar = {"members": 6}
-
-    members: int = 3
-    parent: float = 0.7
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_whole("members", self.members)
-        check_number("parent", self.parent, above=0, below=1)
-        return self
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return M masked children; the parent is trained in the first one's place."""

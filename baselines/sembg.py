@@ -2,15 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from baselines.shared.exits import Branches, check_stages
-from nfe.backbones import Architecture, Structure
+from baselines.settings.sembg import SembgSettings
+from baselines.shared.exits import Branches
+from nfe.backbones import Structure
 from nfe.common.errors import InputError
 from nfe.losses import fission_loss
-from nfe.method import Context, Method, check_number, check_whole
+from nfe.method import Context, Method
 
 
 @dataclass(frozen=True)
@@ -56,35 +56,12 @@ class BranchStructure(Structure):
         return plain * self.mine if stage > 1 and not shortcut else plain
 
 
-@dataclass(frozen=True)
-class Sembg(Method):
-    """N branches after stage 1, distilled from their mean.
+class Sembg(SembgSettings, Method):
+    """N branches after stage 1, distilled from their mean."""
 
-    Attributes:
-        groups: group count of each branch's convolutions; their number is N.
-        distillation: coefficient of the distillation term.
-        temperature: T of the distillation term.
-    """
-
-    combine: ClassVar = "logits"
-    lifts: ClassVar = True
-    capturable: ClassVar = True
-    published: ClassVar = {"batch_size": 128, "epochs": 200}
-
-    groups: tuple[int, ...] = (1, 2, 3)
-    distillation: float = 1.0
-    temperature: float = 3.0
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_stages(architecture)
-        check_whole("number of groups", len(self.groups))
-        for count in self.groups:
-            check_whole("groups", count)
-        if not 0 <= self.distillation < math.inf:
-            raise InputError(f"distillation is {self.distillation}: allowed: numbers from 0")
-        check_number("temperature", self.temperature, above=0)
-        return self
+    combine = "logits"
+    lifts = True
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the branches on the shared stem and stage 1."""

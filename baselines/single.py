@@ -1,19 +1,15 @@
 """The single network: the backbone, trained with the recipe as it is."""
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 from torch import nn
 
+from baselines.settings.single import SingleSettings
 from nfe.method import Context, Members, Method
 
 
-@dataclass(frozen=True)
-class Single(Method):
+class Single(SingleSettings, Method):
     """One backbone, cross-entropy."""
 
-    capturable: ClassVar = True
-    published: ClassVar = {"batch_size": 128, "epochs": 200}
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return the backbone."""

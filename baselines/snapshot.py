@@ -1,35 +1,18 @@
 """Snapshot Ensembles (Huang et al., ICLR 2017): one training, a member from each rate cycle."""
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar, Self, cast
+from typing import cast
 
 from torch import nn
 
-from nfe.backbones import Architecture
-from nfe.method import SGD, Context, Method, Recipe, SequentialMembers, Step, check_whole
+from baselines.settings.snapshot import SnapshotSettings
+from nfe.method import SGD, Context, Method, Phases, Recipe, SequentialMembers, Step
 
 
-@dataclass(frozen=True)
-class Snapshot(Method):
-    """One network whose learning rate falls M times from the base rate to zero.
+class Snapshot(SnapshotSettings, Phases, Method):
+    """One network whose learning rate falls M times from the base rate to zero."""
 
-    What it is at the end of each cycle is a member.
-
-    Attributes:
-        members: number of cycles and snapshots M.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {"batch_size": 64, "epochs": 200, "lr": 0.2, "weight_decay": 1e-4}
-    published_settings: ClassVar = {"members": 5}
-
-    members: int = 3
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the number of members."""
-        check_whole("members", self.members)
-        return self
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return places for M snapshots, the first of them the network that training begins with.

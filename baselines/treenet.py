@@ -1,42 +1,16 @@
 """TreeNet (Lee et al., arXiv 1511.06314): shared early stages, full-width branches."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
-
 from torch import Tensor, nn
 
-from baselines.shared.exits import Branches, check_stages
-from nfe.backbones import Architecture
-from nfe.method import Context, Method, check_whole
+from baselines.settings.treenet import TreeNetSettings
+from baselines.shared.exits import Branches
+from nfe.method import Context, Method
 
 
-@dataclass(frozen=True)
-class TreeNet(Method):
-    """M networks that share the stem and the first stages.
+class TreeNet(TreeNetSettings, Method):
+    """M networks that share the stem and the first stages."""
 
-    Attributes:
-        members: number of branches M.
-        shared: number of shared stages; 0 shares the stem alone.
-    """
-
-    capturable: ClassVar = True
-    published: ClassVar = {"batch_size": 128, "epochs": 200}
-
-    members: int = 3
-    shared: int = 1
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Check the settings."""
-        check_stages(architecture)
-        check_whole("members", self.members)
-        check_whole("shared", self.shared, 0, architecture.stages - 1)
-        return self
-
-    def training_passes(self, architecture: Architecture) -> float:
-        """Return the mean number of branches over the stages."""
-        return (self.shared + self.members * (architecture.stages - self.shared)) / (
-            architecture.stages
-        )
+    capturable = True
 
     def network(self, context: Context) -> nn.Module:
         """Return M backbones with the first one's early stages."""

@@ -8,6 +8,8 @@ may change at any time.
 
 from typing import TYPE_CHECKING, Any
 
+from nfe.common.late import late
+
 if TYPE_CHECKING:
     from nfe.engine.released import RunNetwork, load_run
     from nfe.losses import fission_loss
@@ -43,17 +45,16 @@ _HOMES = {
 }
 
 
+_late = late(__name__, _HOMES)
+
+
 def __getattr__(name: str) -> Any:
     """Import on first use: the command line and its worker processes often need no PyTorch."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("nfe-bench")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+    return _late(name)
 
 
 def __dir__() -> list[str]:

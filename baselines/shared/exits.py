@@ -6,22 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from nfe.backbones import Architecture, Backbone
+from nfe.backbones import Backbone
 from nfe.backbones.initialization import kaiming_normal_fan_out
-from nfe.common.errors import InputError
-
-
-def check_stages(architecture: Architecture, least: int = 2) -> None:
-    """Check that a network has stages between which it can branch.
-
-    Raises:
-        InputError: it has fewer than ``least``.
-    """
-    if architecture.stages < least:
-        raise InputError(
-            f"architecture {architecture.name!r} has {architecture.stages} stages: allowed: "
-            f"architectures with at least {least}, since exits and branches leave between stages"
-        )
 
 
 class Branches(nn.Module):

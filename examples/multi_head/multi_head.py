@@ -27,7 +27,7 @@ class Heads(nn.Module):
 class MultiHead(Method):
     """The cheapest of ensembles; ``smoothing`` is the last head's label smoothing."""
 
-    combine: ClassVar = "probabilities"
+    combine = "probabilities"
 
     members: int = 3
     smoothing: float = 0.2

@@ -1,13 +1,19 @@
 """The architectures that a configuration can name."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from nfe.backbones.backbone import Backbone
 from nfe.backbones.structure import Structure
 from nfe.common.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from nfe.backbones.backbone import Backbone
 
 IMAGENET = "-imagenet"
 _PLAIN = Structure()
@@ -34,28 +40,41 @@ class Architecture:
             channels=channels, classes=classes, resolution=resolution, structure=structure
         )
 
+    def require_stages(self, least: int = 2) -> None:
+        """Check that a network has stages between which exits and branches can leave.
+
+        Raises:
+            InputError: it has fewer than ``least``.
+        """
+        if self.stages < least:
+            raise InputError(
+                f"architecture {self.name!r} has {self.stages} stages: allowed: architectures "
+                f"with at least {least}, since exits and branches leave between stages"
+            )
+
+
+def _made(module: str, function: str, *arguments: Any, **how: Any) -> Backbone:
+    """Return what a file of this package makes; it is imported when the first network is made."""
+    made: Backbone = getattr(import_module(f"nfe.backbones.{module}"), function)(*arguments, **how)
+    return made
+
 
 def _wide_resnet(depth: int, width: int) -> Architecture:
-    from nfe.backbones.wide_resnet import wide_resnet
-
     name = f"wrn-{depth}-{width}"
     if depth < 10 or (depth - 4) % 6:
         raise InputError(f"architecture {name!r}: depth must be 6n + 4, n at least 1")
     if width < 1:
         raise InputError(f"architecture {name!r}: width must be at least 1")
-    return Architecture(name, 3, partial(wide_resnet, depth, width))
+    return Architecture(name, 3, partial(_made, "wide_resnet", "wide_resnet", depth, width))
 
 
 def _residual(name: str, imagenet: bool) -> Architecture:
-    from nfe.backbones.resnet import LAYOUTS, resnet
-
-    return Architecture(f"{name}{IMAGENET * imagenet}", 4, partial(resnet, LAYOUTS[name], imagenet))
+    factory = partial(_made, "resnet", "resnet", name, imagenet)
+    return Architecture(f"{name}{IMAGENET * imagenet}", 4, factory)
 
 
 def _vgg(imagenet: bool) -> Architecture:
-    from nfe.backbones.vgg import STAGES, vgg16
-
-    return Architecture(f"vgg16{IMAGENET * imagenet}", len(STAGES), partial(vgg16, imagenet))
+    return Architecture(f"vgg16{IMAGENET * imagenet}", 5, partial(_made, "vgg", "vgg16", imagenet))
 
 
 _RESIDUAL = ("resnet18", "resnet34", "resnet50", "resnext50")

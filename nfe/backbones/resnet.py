@@ -124,7 +124,7 @@ def _stage(structure: Structure, layout: Layout, number: int, inputs: int) -> nn
 
 
 def resnet(
-    layout: Layout,
+    name: str,
     imagenet: bool,
     *,
     channels: int,
@@ -135,13 +135,14 @@ def resnet(
     """Return a residual network of four stages, Kaiming-normal fan-out initialization.
 
     Args:
-        layout: blocks and widths.
+        name: a key of ``LAYOUTS``: blocks and widths.
         imagenet: use ImageNet's stem whatever the resolution.
         channels: image channels.
         classes: number of classes.
         resolution: image side in pixels; above 64 the stem is ImageNet's.
         structure: widths and groups.
     """
+    layout = LAYOUTS[name]
     stem, width = _stem(structure, channels, imagenet or resolution > 64)
     stages: list[nn.Module] = []
     for number in range(1, 5):

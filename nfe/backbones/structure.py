@@ -1,8 +1,13 @@
 """How wide and how grouped a backbone is: the one way in which methods restructure it."""
 
-from torch import nn
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from nfe.common.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Structure:
@@ -54,6 +59,8 @@ class Structure:
         Raises:
             InputError: the group count does not divide the channels.
         """
+        from torch import nn
+
         used = self.groups(stage, inputs, groups, shortcut)
         if used < 1 or inputs % used or outputs % used:
             raise InputError(

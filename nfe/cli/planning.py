@@ -41,7 +41,7 @@ def list_names(arguments: argparse.Namespace) -> int:
     """Print the names that configurations may use."""
     from nfe import backbones, pruning
     from nfe import data as datasets
-    from nfe.method.interface import method_names
+    from nfe.method.settings import method_names
 
     found = {
         "methods": method_names,

@@ -32,7 +32,8 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _specified(arguments: argparse.Namespace, **changes: Any) -> "Run":
-    from nfe.common.precision import AUTO, default_device, fastest, usable_threads
+    from nfe.common.modes import AUTO
+    from nfe.common.precision import default_device, fastest, usable_threads
     from nfe.suite.run import specify
 
     if arguments.precision == AUTO:

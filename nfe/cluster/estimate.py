@@ -5,18 +5,16 @@ the high side: a limit must not be missed by much, and one that is missed costs 
 next attempt continues with a longer one. ``nfe-bench plan`` takes it on named GPUs.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import torch
-from torch import Tensor, nn
+from typing import Any
 
 from nfe import data as datasets
-from nfe.backbones import architecture
+from nfe.cluster.costs import cost
 from nfe.common import strict_yaml
 from nfe.common.errors import unknown
 from nfe.suite.run import Run
@@ -24,8 +22,6 @@ from nfe.suite.run import Run
 GPUS = Path(__file__).with_name("gpus.yaml")
 # Starting up: the interpreter and libraries of the job and of the process within, three times.
 _START_MINUTES = 4
-# A backward pass takes as many multiply-adds for the inputs as for the weights.
-_PASSES = 3
 # What a process of its own takes of a GPU before its first tensor, at most.
 CUDA_GB = 1.0
 
@@ -102,39 +98,6 @@ def gpu(name: str) -> Device:
     return gpus()[name]
 
 
-@functools.cache
-def _size(name: str, resolution: int, channels: int, classes: int) -> tuple[int, int, int]:
-    """Return the multiply-adds of one image, the parameters, and the convolutions' outputs."""
-    counts: list[int] = []
-    outputs: list[int] = []
-
-    def shape_of(layer: nn.Conv2d, x: Tensor) -> Tensor:
-        """Count what the layer would compute; its output's values do not matter."""
-        padding = cast(tuple[int, ...], layer.padding)
-        sides = zip(x.shape[2:], layer.kernel_size, layer.stride, padding, strict=True)
-        shape = [(side + 2 * pad - size) // step + 1 for side, size, step, pad in sides]
-        output = x.new_zeros(1, layer.out_channels, *shape)
-        counts.append(layer.weight[0].numel() * output.numel())
-        outputs.append(output.numel())
-        return output
-
-    with torch.no_grad():
-        network = architecture(name).build(
-            channels=channels, classes=classes, resolution=resolution
-        )
-        for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.forward = functools.partial(shape_of, layer)  # type: ignore[method-assign]
-        network.eval()(torch.zeros(1, channels, resolution, resolution))
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    return sum(counts), parameters, sum(outputs)
-
-
-def _network(run: Run) -> tuple[int, int, int]:
-    card = run.card
-    return _size(run.architecture, card.resolution, card.channels, card.classes)
-
-
 def _images(run: Run) -> int:
     card = run.card
     return card.classes * (card.images_per_class or datasets.dataset(card.name).images_per_class)
@@ -144,26 +107,22 @@ def training_macs(run: Run) -> float:
     """Return the multiply-adds of a run's training; 0 where it combines others."""
     if run.members():
         return 0.0
-    return _PASSES * _passes(run) * _network(run)[0] * _images(run) * run.epochs
+    return cost(run).step_macs * _images(run) * run.epochs * run.method_settings().trainings()
 
 
-def step_outputs(run: Run) -> float:
-    """Return how many numbers the convolutions of a run's step give."""
-    passes = run.build_method().training_passes(architecture(run.architecture))
-    return passes * _network(run)[2] * run.recipe.batch_size
-
-
-def _passes(run: Run) -> float:
-    """Return how many times a plain backbone would see each image of an epoch."""
-    method = run.build_method()
-    return method.training_passes(architecture(run.architecture)) * method.trainings()
+def _plain(run: Run) -> Run:
+    """Return the run of a single network on the same data."""
+    return dataclasses.replace(run, method="single", settings={}, versions={})
 
 
 def seconds(run: Run, device: Device) -> float:
     """Return an estimate of the seconds that a run trains on one device."""
     if run.members():
         return 0.0
-    steps = run.epochs * math.ceil(_images(run) / run.recipe.batch_size) * _passes(run)
+    trained = run.epochs * run.method_settings().trainings()
+    # A step takes as many times a single network's launches as it takes its multiply-adds.
+    networks = max(1.0, cost(run).step_macs / cost(_plain(run)).step_macs)
+    steps = trained * math.ceil(_images(run) / run.recipe.batch_size) * networks
     return max(training_macs(run) / device.speed(run.precision), steps * device.step_seconds)
 
 
@@ -178,20 +137,13 @@ def memory_mb(runs: Sequence[Run]) -> int:
     Pruning by data looks at many images at once, before training.
     """
     data = max(_images(run) * run.card.channels * run.card.resolution**2 for run in runs)
-    return 4000 + math.ceil(3 * data / 1e6) + max(_building_mb(run) for run in runs)
-
-
-def _building_mb(run: Run) -> int:
-    card, method = run.card, run.build_method()
-    backbone = architecture(run.architecture)
-    return method.building_mb(backbone, card.channels, card.classes, card.resolution)
+    return (
+        4000
+        + math.ceil(3 * data / 1e6)
+        + max(0 if run.members() else cost(run).building_mb for run in runs)
+    )
 
 
 def disk_mb(runs: Sequence[Run]) -> int:
     """Return the disk space of finished runs: each one's weights, and its results."""
-    return math.ceil(sum(4e-6 * _network(run)[1] * _copies(run) + 5 for run in runs))
-
-
-def _copies(run: Run) -> int:
-    """Return how many networks' worth of weights a run stores, at most."""
-    return 0 if run.members() else max(1, int(run.settings.get("members", 1)))
+    return math.ceil(sum(5 + (0 if r.members() else cost(r).stored_bytes / 1e6) for r in runs))

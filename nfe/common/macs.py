@@ -56,8 +56,10 @@ class MacCounter(TorchDispatchMode):
             2:4 pattern (at most two of every 4 consecutive input channels, at each position).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, executed_only: bool = False) -> None:
+        """Begin at zero; with ``executed_only`` no weight is looked at (meta tensors have none)."""
         super().__init__()
+        self._executed_only = executed_only
         self.executed = 0
         self.nonzero = 0
         self.compact = 0
@@ -77,6 +79,8 @@ class MacCounter(TorchDispatchMode):
         if packet in flop_registry:
             macs = _executed_macs(packet, args, kwargs or {}, out)
             self.executed += macs
+            if self._executed_only:
+                return out
             parts = (1.0, 1.0, 1.0)
             if packet in _WEIGHT_ARGUMENT:
                 parts = _needed(args[_WEIGHT_ARGUMENT[packet]], _INPUT_AXIS.get(packet))

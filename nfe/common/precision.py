@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,7 @@ from torch import Tensor, nn
 
 from nfe.common.allocator import keep_memory
 from nfe.common.errors import InputError
-
-# Resolved before a run is specified: no run's identity says so.
-AUTO = "auto"
-
-
-@dataclass(frozen=True)
-class Mode:
-    """How a run computes.
-
-    Attributes:
-        dtype: what convolutions and matrix products compute in (autocast); None for float32.
-        fast: on a GPU, let go of repeatability: TensorFloat-32, algorithms chosen by timing,
-            compilation. On a CPU, where none of these pays, the same as without.
-    """
-
-    dtype: torch.dtype | None
-    fast: bool = False
-
-    @property
-    def scaled(self) -> bool:
-        """Whether gradients would underflow without a scaled loss."""
-        return self.dtype is torch.float16
-
-
-_DTYPES = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-PRECISIONS = {name: Mode(dtype) for name, dtype in _DTYPES.items()} | {
-    f"{name}-fast": Mode(dtype, fast=True) for name, dtype in _DTYPES.items()
-}
+from nfe.common.modes import PRECISIONS
 
 
 def prepare_process(threads: int, precision: str) -> None:
@@ -62,10 +34,10 @@ def prepare_process(threads: int, precision: str) -> None:
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """Return the context in which a forward pass of this precision runs."""
-    dtype = PRECISIONS[precision].dtype
-    if dtype is None:
+    name = PRECISIONS[precision].dtype
+    if name is None:
         return nullcontext()
-    return torch.autocast(device.type, dtype)
+    return torch.autocast(device.type, getattr(torch, name))
 
 
 @contextmanager

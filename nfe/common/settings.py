@@ -1,13 +1,58 @@
-"""Settings are the fields of a frozen dataclass; this reads them from text or YAML values."""
+"""Settings: typed and bounded fields of a frozen dataclass, read and checked by pydantic.
+
+A field says what it takes where it is declared::
+
+    members: Count = 3
+    sparsity: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+    output: Literal["mse", "kl"] = "mse"
+"""
 
 import dataclasses
-import math
-import types
 import typing
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from functools import cache
+from typing import Annotated, Any, cast
+
+from annotated_types import Ge, Gt, Interval
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from nfe.common.errors import InputError, unknown
+
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+Coefficient = Annotated[float, Ge(0)]
+# A share that is neither nothing nor all.
+Share = Annotated[float, Interval(gt=0, lt=1)]
+
+_FINITE = ConfigDict(allow_inf_nan=False)
+_WORDS = {
+    "integer": "whole numbers",
+    "number": "numbers",
+    "boolean": "true or false",
+    "string": "text",
+    "null": "none",
+}
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind, config=_FINITE)
+
+
+@cache
+def _schema(kind: Any) -> dict[str, Any]:
+    return _adapter(kind).json_schema()
+
+
+def kinds(owner: type) -> dict[str, Any]:
+    """Return the type of each field of a dataclass, bounds included, by name."""
+    return _kinds(cast(Hashable, owner))
+
+
+@cache
+def _kinds(owner: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(owner, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(owner)}
 
 
 def parse(owner: type, values: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -21,74 +66,89 @@ def parse(owner: type, values: Mapping[str, Any], kind: str) -> dict[str, Any]:
         kind: what to call the keys in an error, for instance ``"recipe"``.
 
     Raises:
-        InputError: a key is no field (the nearest one is named) or a value has another type.
+        InputError: a key is no field (the nearest one is named), or its value is not allowed.
     """
-    hints = typing.get_type_hints(owner)
-    fields = [field.name for field in dataclasses.fields(owner)]
-    parsed = {}
-    for key, value in values.items():
-        if key not in fields:
-            raise unknown(kind, key, fields)
-        try:
-            parsed[key] = _convert(value, hints[key])
-        except (TypeError, ValueError):
-            raise InputError(
-                f"{kind}: {key} is {value!r}: allowed: {described(hints[key])}"
-            ) from None
-    return parsed
+    allowed = kinds(owner)
+    for key in values:
+        if key not in allowed:
+            raise unknown(kind, key, list(allowed))
+    return {
+        key: _checked(key, _spread(value, _schema(allowed[key])), allowed[key], value)
+        for key, value in values.items()
+    }
 
 
-def _convert(value: Any, kind: Any) -> Any:
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return _convert_optional(value, arguments)
-    if origin is tuple:
-        if value == "none":
-            return ()
-        parts = value.split("/") if isinstance(value, str) else value
-        if isinstance(parts, (int, float)):
-            parts = [parts]
-        return tuple(_convert(part, arguments[0]) for part in parts)
-    return _convert_scalar(value, kind)
+def check(settings: Any) -> None:
+    """Check each field of a dataclass's instance against its type and bounds.
+
+    Raises:
+        InputError: a value is not allowed.
+    """
+    for name, kind in kinds(type(settings)).items():
+        check_value(name, getattr(settings, name), kind)
 
 
-def _convert_optional(value: Any, kinds: tuple[Any, ...]) -> Any:
-    if value is None or value == "none":
+def check_value(name: str, value: Any, kind: Any) -> None:
+    """Check one value against a type and its bounds.
+
+    Raises:
+        InputError: it is not allowed.
+    """
+    _checked(name, value, kind, value, strict=True)
+
+
+def _checked(name: str, value: Any, kind: Any, given: Any, strict: bool = False) -> Any:
+    """Return a value in its type; text stands for numbers, true and false for none."""
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    strict = strict or any(isinstance(part, bool) for part in parts)
+    try:
+        return _adapter(kind).validate_python(value, strict=strict)
+    except ValidationError:
+        if "enum" in _schema(kind) and isinstance(value, str):
+            raise unknown(name, value, _schema(kind)["enum"]) from None
+        raise InputError(f"{name} is {given!r}: allowed: {described(kind)}") from None
+
+
+def _spread(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return what text or a single value stands for where none or several values are allowed."""
+    allowed = {branch.get("type") for branch in schema.get("anyOf", [schema])}
+    if value == "none" and "null" in allowed:
         return None
-    return _convert(value, next(kind for kind in kinds if kind is not type(None)))
+    if "array" not in allowed or value is None or isinstance(value, (list, tuple)):
+        return value
+    if value == "none":
+        return []
+    return value.split("/") if isinstance(value, str) else [value]
 
 
-def _convert_scalar(value: Any, kind: type) -> Any:
-    if kind is bool:
-        return _convert_bool(value)
-    if isinstance(value, bool):
-        raise TypeError
-    if kind is int:
-        if isinstance(value, float) and not value.is_integer():
-            raise ValueError
-        return int(value)
-    if kind is str and not isinstance(value, str):
-        raise TypeError
-    return kind(value)
-
-
-def _convert_bool(value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
+def is_fractions(kind: Any) -> bool:
+    """Return whether a field takes several numbers that need not be whole."""
+    branches = _schema(kind).get("anyOf", [_schema(kind)])
+    return any(b.get("items", {}).get("type") == "number" for b in branches)
 
 
 def described(kind: Any) -> str:
     """Return in words what a field of a type takes."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join("none" if k is type(None) else described(k) for k in arguments)
-    if origin is tuple:
-        return f"{described(arguments[0]).removeprefix('a ')}s separated by '/'"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    return names[kind]
+    return _described(_schema(kind))
+
+
+def _described(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(map(_described, schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return " or ".join(map(repr, schema.get("enum", [schema.get("const")])))
+    if schema["type"] == "array":
+        return f"{_described(schema['items'])}, separated by '/'"
+    return _WORDS[schema["type"]] + _bounds(schema)
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    """Return the bounds in words, with a space in front."""
+    lows = {"minimum": " from {:g}", "exclusiveMinimum": " above {:g}"}
+    highs = {"maximum": " to {:g}", "exclusiveMaximum": " below {:g}"}
+    low = [words.format(schema[key]) for key, words in lows.items() if key in schema]
+    high = [words.format(schema[key]) for key, words in highs.items() if key in schema]
+    return " and".join(low + high) if "exclusiveMaximum" in schema else "".join(low + high)
 
 
 def check_field(field: "dataclasses.Field[Any]", kind: Any) -> None:
@@ -99,40 +159,15 @@ def check_field(field: "dataclasses.Field[Any]", kind: Any) -> None:
     """
     try:
         words = described(kind)
-    except (KeyError, IndexError):
+    except Exception:  # whatever pydantic makes of it, it is no setting
         name = getattr(kind, "__name__", str(kind))
         raise InputError(
-            f"is of type {name}: allowed: int, float, bool, str, a tuple of one of them, or "
-            "any of these or None"
+            f"is of type {name}: allowed: int, float, bool, str, Literal, a tuple of one of "
+            "them, or any of these or None"
         ) from None
     if field.default is dataclasses.MISSING:
         return
     try:
-        fits = _convert(field.default, kind) == field.default
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
-        raise InputError(f"has the default {field.default!r}: allowed: {words}")
-
-
-def check_whole(name: str, value: int, least: int = 1, most: int | None = None) -> None:
-    """Check that a setting is a whole number in a range.
-
-    Raises:
-        InputError: it is not.
-    """
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        bounds = f"from {least}" + ("" if most is None else f" to {most}")
-        raise InputError(f"{name} is {value!r}: allowed: whole numbers {bounds}")
-
-
-def check_number(name: str, value: float, *, above: float, below: float = math.inf) -> None:
-    """Check that a setting is a number strictly between two bounds.
-
-    Raises:
-        InputError: it is not.
-    """
-    if not above < value < below:
-        bounds = f"above {above:g}" + ("" if below == math.inf else f" and below {below:g}")
-        raise InputError(f"{name} is {value!r}: allowed: numbers {bounds}")
+        _checked(field.name, field.default, kind, field.default, strict=True)
+    except InputError:
+        raise InputError(f"has the default {field.default!r}: allowed: {words}") from None

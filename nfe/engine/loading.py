@@ -10,7 +10,8 @@ from nfe.backbones import architecture
 from nfe.common.errors import InputError
 from nfe.common.seeds import global_stream
 from nfe.engine import checkpoint
-from nfe.method.interface import Context
+from nfe.method.interface import Context, skeleton
+from nfe.method.optional import EarlyExits
 from nfe.suite.run import Run
 
 
@@ -35,10 +36,18 @@ def load(run: Run, weights: Path, device: torch.device) -> nn.Module:
         example=_no_example,
     )
     with global_stream(run.seed, "initialization"):
-        network = run.build_method().skeleton(context)
+        network = skeleton(run.build_method(), context)
     checkpoint.load_weights(weights, network)
     placed: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed.eval()
+
+
+def exit_macs(run: Run, network: nn.Module, image: Tensor) -> list[int]:
+    """Return the MACs on non-zero weights of an image that stops at each of a run's exits.
+
+    Empty where its members are no exits. ``image`` is one image, (1, channels, h, w).
+    """
+    return EarlyExits.of(run.build_method()).exit_macs(network, image)
 
 
 def check_owner(run: Run, weights: Path) -> None:

@@ -12,6 +12,7 @@ from nfe.data import Card, Split
 from nfe.engine.batches import Normalizer
 from nfe.method.checks import located
 from nfe.method.interface import Method
+from nfe.method.optional import DrawsOnCpu, FormsBatches, GroupsParameters, Phases
 from nfe.method.recipe import Recipe
 from nfe.method.step import Step
 
@@ -67,7 +68,7 @@ class _Trial:
                 )
             names[parameter] = name
         grouped: set[Tensor] = set()
-        for group in self._method.parameter_groups(self._network, recipe):
+        for group in GroupsParameters.of(self._method).parameter_groups(self._network, recipe):
             for parameter in group["params"]:
                 if parameter not in names:
                     raise self._refuse(
@@ -98,14 +99,16 @@ class _Trial:
     def loss(self, images: Tensor, labels: Tensor, step: Step) -> None:
         """Check what a training step is made of: batch, loss and logits."""
         method, network = self._method, self._network.train()
-        method.before_step(network, step)
-        inputs, targets = method.training_batch(images, labels, generator("cpu", 0, "plug-in"))
+        Phases.of(method).before_step(network, step)
+        inputs, targets = FormsBatches.of(method).training_batch(
+            images, labels, generator("cpu", 0, "plug-in")
+        )
         if targets.is_floating_point() or targets.dim() not in (1, 2):
             raise self._refuse(
                 f"training_batch(): targets {tuple(targets.shape)} of {targets.dtype}",
                 "class numbers, (rows,) or (rows, members)",
             )
-        method.draw(network, inputs)
+        DrawsOnCpu.of(method).draw(network, inputs)
         loss, logits = method.loss(network, inputs, targets)
         self._check_logits("loss()", logits, len(targets))
         if targets.dim() == 2 and targets.shape[1] != logits.shape[1]:

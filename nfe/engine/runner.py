@@ -34,7 +34,7 @@ from nfe.common.files import (
 from nfe.common.precision import default_device, prepare_process
 from nfe.data import Card, Data, bundle
 from nfe.data.scratch import stage
-from nfe.engine import checkpoint
+from nfe.engine import checkpoint, loading
 from nfe.engine.environment import device_name, environment
 from nfe.engine.trainer import Trainer
 from nfe.evaluation import cost, early_exit_curve
@@ -264,7 +264,7 @@ def _train_and_write(trainer: Trainer, run: Run, folders: RunFolders, worker: Wo
     image = trainer.example_image()
     costs: dict[str, Any] = cost.inference(trained.network, image)
     costs["train_macs"] = trained.train_macs
-    if exits := run.build_method().exit_macs(trained.network, image):
+    if exits := loading.exit_macs(run, trained.network, image):
         costs["exit_macs"] = exits
     checkpoint.save_weights(folders.artifacts / "model.safetensors", trained.network, run.digest)
     spent = worker.spent(trained.seconds)

@@ -4,7 +4,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,8 @@ from nfe import data as datasets
 from nfe.backbones import architecture
 from nfe.common.errors import DivergenceError, InputError, Interrupted
 from nfe.common.macs import MacCounter
-from nfe.common.precision import PRECISIONS, InPrecision
+from nfe.common.modes import PRECISIONS
+from nfe.common.precision import InPrecision
 from nfe.common.seeds import derive, generator, global_stream, set_global_stream
 from nfe.data import Data, soundness
 from nfe.engine import checkpoint, inference, plugin
@@ -31,7 +32,9 @@ from nfe.engine.recording import Recorder
 from nfe.evaluation import metrics
 from nfe.method.interface import Context, Method
 from nfe.method.optimizer import SGD
+from nfe.method.optional import DrawsOnCpu, FormsBatches, GroupsParameters, Phases
 from nfe.method.recipe import Recipe
+from nfe.method.sequential import SequentialMembers
 from nfe.method.step import Step
 from nfe.suite.run import Run
 
@@ -82,7 +85,7 @@ def build_network(run: Run, method: Method, data: Data) -> tuple[nn.Module, int]
 def make_optimizer(method: Method, network: nn.Module, recipe: Recipe) -> SGD:
     """Return SGD as the recipe says, over the method's parameter groups."""
     return SGD(
-        method.parameter_groups(network, recipe),
+        GroupsParameters.of(method).parameter_groups(network, recipe),
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
@@ -117,6 +120,9 @@ class Trainer:
         self.run = run
         self.data = data
         self.method = run.build_method()
+        self._phases = Phases.of(self.method)
+        self._batches = FormsBatches.of(self.method)
+        self._draws = DrawsOnCpu.of(self.method)
         self._state = state
         self._checkpoint_seconds = checkpoint_seconds
         soundness.check(data)
@@ -207,7 +213,7 @@ class Trainer:
             self.progress = restored
             self._scaler.load_state_dict(restored.scaler)
             if restored.step:
-                self.method.before_step(self.network, self._step_at(restored.step - 1))
+                self._phases.before_step(self.network, self._step_at(restored.step - 1))
             _log.info("resumed from epoch %d step %d", restored.epoch, restored.step)
 
     def _save(self) -> None:
@@ -238,7 +244,7 @@ class Trainer:
         return Step(min(step, self._steps - 1), self._steps, self.batches.per_epoch)
 
     def _rate(self, step: Step) -> float:
-        return self.method.learning_rate(self.run.recipe, step)
+        return self._phases.learning_rate(self.run.recipe, step)
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Take one optimizer step on a batch of distinct images.
@@ -258,23 +264,22 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor, counted: bool = False) -> None:
         progress, run = self.progress, self.run
         step = self._step_at(progress.step)
-        self.method.before_step(self.network, step)
+        self._phases.before_step(self.network, step)
         rate = self._rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = group.get("fixed_lr", rate * group.get("lr_factor", 1.0))
         # Dropout and the like draw from the global stream, which is set anew at every step.
         set_global_stream(images.device, derive(run.seed, "step", progress.step))
         draws = generator(images.device, run.seed, "method", progress.step)
-        inputs, targets = self.method.training_batch(images, labels, draws)
-        self.method.draw(self.network, inputs)
+        inputs, targets = self._batches.training_batch(images, labels, draws)
+        self._draws.draw(self.network, inputs)
         if self._recorder is None or counted:
             self.optimizer.zero_grad()
             network = self._counted if counted else self._forward
             loss, hits = self._gradients(network, inputs, targets)
         else:
             compute = partial(self._gradients, self._forward)
-            variant = self.method.recorded(self.network)
-            loss, hits = self._recorder(compute, variant, inputs, targets)
+            loss, hits = self._recorder(compute, self._variant(), inputs, targets)
         progress.step += 1
         self._unread.append((loss.clone(), hits.sum(), hits.numel()))
         if len(self._unread) >= self._read_every:
@@ -282,7 +287,11 @@ class Trainer:
         self._scaler.step(self.optimizer)  # type: ignore[arg-type]
         self._scaler.update()
         with torch.no_grad():
-            self.method.after_step(self.network, self.optimizer, step)
+            self._phases.after_step(self.network, self.optimizer, step)
+
+    def _variant(self) -> Hashable:
+        """Return what a step's operations depend on, beside the contents of tensors."""
+        return self.network.active if isinstance(self.network, SequentialMembers) else None
 
     def _gradients(
         self, network: nn.Module, inputs: Tensor, targets: Tensor

@@ -1,22 +1,59 @@
 """The plug-in interface: all that a method of the benchmark is written with."""
 
-from nfe.common.settings import check_number, check_whole
-from nfe.method.interface import Context, Members, Method, method_class, method_names
-from nfe.method.optimizer import SGD
+from typing import TYPE_CHECKING
+
+from nfe.common.late import late
+from nfe.common.settings import Coefficient, Count, Positive, Share
+from nfe.method.optional import (
+    DrawsOnCpu,
+    EarlyExits,
+    FormsBatches,
+    GroupsParameters,
+    LooksAtData,
+    Phases,
+)
 from nfe.method.recipe import Recipe
-from nfe.method.sequential import SequentialMembers
+from nfe.method.settings import CombinesRuns, Settings, method_names, settings_class
 from nfe.method.step import Step
+
+if TYPE_CHECKING:
+    from nfe.method.interface import Context, Members, Method, method_class
+    from nfe.method.optimizer import SGD
+    from nfe.method.sequential import SequentialMembers
 
 __all__ = [
     "SGD",
+    "Coefficient",
+    "CombinesRuns",
     "Context",
+    "Count",
+    "DrawsOnCpu",
+    "EarlyExits",
+    "FormsBatches",
+    "GroupsParameters",
+    "LooksAtData",
     "Members",
     "Method",
+    "Phases",
+    "Positive",
     "Recipe",
     "SequentialMembers",
+    "Settings",
+    "Share",
     "Step",
-    "check_number",
-    "check_whole",
     "method_class",
     "method_names",
+    "settings_class",
 ]
+
+__getattr__ = late(
+    __name__,
+    {
+        "Context": "nfe.method.interface",
+        "Members": "nfe.method.interface",
+        "Method": "nfe.method.interface",
+        "SGD": "nfe.method.optimizer",
+        "SequentialMembers": "nfe.method.sequential",
+        "method_class": "nfe.method.interface",
+    },
+)

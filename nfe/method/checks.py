@@ -6,7 +6,7 @@ import typing
 from typing import Any
 
 from nfe.common.errors import InputError
-from nfe.common.settings import check_field
+from nfe.common.settings import check_field, kinds
 
 COMBINE = ("logits", "probabilities")
 
@@ -28,16 +28,31 @@ def check_class(cls: Any) -> None:
             settings of types that cannot be read; the message names class and file.
     """
     where = located(cls)
-    if cls.combine not in COMBINE:
+    if (rule := getattr(cls, "combine", COMBINE[0])) not in COMBINE:
         allowed = " or ".join(map(repr, COMBINE))
-        raise InputError(f"{where}: combine is {cls.combine!r}: allowed: {allowed}")
+        raise InputError(f"{where}: combine is {rule!r}: allowed: {allowed}")
     if type(cls.version) is not int or cls.version < 1:
         raise InputError(f"{where}: version is {cls.version!r}: allowed: whole numbers from 1")
-    if not dataclasses.is_dataclass(cls):
-        raise InputError(f"{where}: allowed: a frozen dataclass, whose fields are the settings")
-    hints = typing.get_type_hints(cls)
+    allowed = kinds(cls)
+    if undeclared := _annotated(cls) - set(allowed):
+        raise InputError(
+            f"{where}: {', '.join(sorted(undeclared))}: allowed: a frozen dataclass, whose fields "
+            "are the settings"
+        )
     for field in dataclasses.fields(cls):
         try:
-            check_field(field, hints[field.name])
+            check_field(field, allowed[field.name])
         except InputError as error:
             raise InputError(f"{where}: setting {field.name} {error}") from None
+
+
+def _annotated(cls: type) -> set[str]:
+    """Return the names that a class's own body annotates as fields are."""
+    own = vars(cls).get("__annotations__", {})
+    hints = typing.get_type_hints(cls)
+    return {
+        name
+        for name in own
+        if hints[name] is not typing.ClassVar
+        and typing.get_origin(hints[name]) is not typing.ClassVar
+    }

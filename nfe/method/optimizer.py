@@ -2,14 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-
-# Adam's decay rates and the term in its denominator (Kingma & Ba, ICLR 2015).
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
 
 
 class SGD:
@@ -52,6 +48,7 @@ class SGD:
         }
         self.param_groups = [common | group | {"params": list(group["params"])} for group in groups]
         self.state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
+        self._adams: dict[int, torch.optim.Adam] = {}
 
     def zero_grad(self) -> None:
         """Drop every gradient."""
@@ -64,9 +61,11 @@ class SGD:
         """Update the parameters that have a gradient."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
             if group.get("algorithm") == "adam":
-                self._update_by_adam(parameters, group["lr"])
-            elif parameters:
+                self._update_by_adam(group)
+            else:
                 self._update(parameters, group)
 
     def _update(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
@@ -93,85 +92,28 @@ class SGD:
     def _scaling(self) -> dict[str, Tensor | None]:
         return {name: getattr(self, name, None) for name in ("grad_scale", "found_inf")}
 
-    def _update_by_adam(self, parameters: list[Tensor], lr: float) -> None:
-        on_gpu = [p for p in parameters if p.is_cuda]
-        if on_gpu:
-            states = [self.state[p] for p in on_gpu]
-            fused_adam_steps(on_gpu, states, lr, **self._scaling())
-            return
-        scale, found_inf = self._scaling().values()
-        if found_inf is not None and found_inf.item():
-            return
-        for parameter in parameters:
-            if scale is not None:
-                cast(Tensor, parameter.grad).div_(scale)
-            adam_step(parameter, self.state[parameter], lr)
+    def _update_by_adam(self, group: dict[str, Any]) -> None:
+        adam, scaling = self._adam_of(group), self._scaling()
+        if adam.defaults["fused"]:
+            adam.grad_scale, adam.found_inf = scaling.values()  # type: ignore[attr-defined]
+        elif scaling["found_inf"] is not None:
+            # A CPU's kernels do not look at these.
+            if scaling["found_inf"].item():
+                return
+            for parameter in (p for p in group["params"] if p.grad is not None):
+                parameter.grad.div_(scaling["grad_scale"])
+        adam.param_groups[0]["lr"] = group["lr"]
+        adam.step()
 
-
-def adam_step(parameter: Tensor, state: dict[str, Tensor], lr: float) -> None:
-    """Take one step of Adam as ``torch.optim.Adam(foreach=False)`` does, bit for bit.
-
-    Args:
-        parameter: with a gradient.
-        state: what the parameter's last step left, empty before the first.
-        lr: learning rate.
-    """
-    _begin_adam(parameter, state, torch.device("cpu"))
-    gradient, mean, square = cast(Tensor, parameter.grad), state["exp_avg"], state["exp_avg_sq"]
-    number = (state["step"].add_(1)).item()
-    mean.lerp_(gradient, 1 - BETAS[0])
-    square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-    scale = (1 - BETAS[1] ** number) ** 0.5
-    denominator = (square.sqrt() / scale).add_(EPSILON)
-    parameter.addcdiv_(mean, denominator, value=-lr / (1 - BETAS[0] ** number))
-
-
-def fused_adam_steps(
-    parameters: list[Tensor],
-    states: list[dict[str, Tensor]],
-    lr: float,
-    grad_scale: Tensor | None = None,
-    found_inf: Tensor | None = None,
-) -> None:
-    """Take one step of Adam as ``torch.optim.Adam(fused=True)`` does, in one call for all.
-
-    Args:
-        parameters: with gradients, on one device.
-        states: what each parameter's last step left, empty before the first.
-        lr: learning rate.
-        grad_scale: see ``SGD``.
-        found_inf: see ``SGD``.
-    """
-    for parameter, state in zip(parameters, states, strict=True):
-        _begin_adam(parameter, state, parameter.device)
-    steps = [state["step"] for state in states]
-    torch._foreach_add_(steps, 1)
-    torch._fused_adam_(
-        parameters,
-        [p.grad for p in parameters],  # type: ignore[misc]
-        [state["exp_avg"] for state in states],
-        [state["exp_avg_sq"] for state in states],
-        [],
-        steps,
-        lr=lr,
-        beta1=BETAS[0],
-        beta2=BETAS[1],
-        weight_decay=0.0,
-        eps=EPSILON,
-        amsgrad=False,
-        maximize=False,
-        grad_scale=grad_scale,
-        found_inf=found_inf,
-    )
-    if found_inf is not None:
-        torch._foreach_sub_(steps, [found_inf] * len(steps))
-
-
-def _begin_adam(parameter: Tensor, state: dict[str, Tensor], counter: torch.device) -> None:
-    """Fill an empty state; the number of steps taken stands on ``counter``."""
-    if not state:
-        state["step"] = torch.tensor(0.0, device=counter)
-        state["exp_avg"] = torch.zeros_like(parameter)
-        state["exp_avg_sq"] = torch.zeros_like(parameter)
-    elif state["step"].device != counter:
-        state["step"] = state["step"].to(counter)
+    def _adam_of(self, group: dict[str, Any]) -> torch.optim.Adam:
+        """Return PyTorch's Adam of a group; its state is saved with the rest."""
+        fused = group["params"][0].is_cuda
+        if id(group) not in self._adams:
+            adam = torch.optim.Adam(group["params"], foreach=False, fused=fused)
+            adam.state = self.state
+            self._adams[id(group)] = adam
+        for parameter in group["params"]:
+            # A state that was saved on another device counts its steps there.
+            if "step" in (state := self.state.get(parameter, {})):
+                state["step"] = state["step"].to(parameter.device if fused else "cpu")
+        return self._adams[id(group)]

@@ -8,10 +8,12 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from nfe.common.errors import InputError, unknown
-from nfe.common.settings import parse
+from annotated_types import Ge, Interval
+
+from nfe.common.errors import InputError
+from nfe.common.settings import Coefficient, Count, Positive, Share, check, parse
 from nfe.method.step import Step
 
 
@@ -31,7 +33,7 @@ def _step(progress: float, milestones: Sequence[float], decay: float) -> float:
 
 
 SMOOTH = {"constant-linear": _constant_linear, "cosine": _cosine}
-SCHEDULES = (*SMOOTH, "step")
+Schedule = Literal["constant-linear", "cosine", "step"]
 
 
 @dataclass(frozen=True)
@@ -46,38 +48,27 @@ class Recipe:
         momentum: momentum coefficient.
         nesterov: Nesterov's form of momentum.
         weight_decay: L2 coefficient in PyTorch's convention.
-        schedule: a name in ``SCHEDULES``: factor of ``lr`` by share of the run gone.
+        schedule: a name in ``Schedule``: factor of ``lr`` by share of the run gone.
         milestones: for ``step``: the shares of the run at which the factor is multiplied.
         decay: for ``step``: what it is multiplied by.
         warmup: epochs over which a factor rises linearly from near 0 to 1.
     """
 
-    batch_size: int
-    lr: float = 0.1
-    momentum: float = 0.9
+    batch_size: Count
+    lr: Positive = 0.1
+    momentum: Annotated[float, Interval(ge=0, lt=1)] = 0.9
     nesterov: bool = True
-    weight_decay: float = 5e-4
-    schedule: str = "constant-linear"
-    milestones: tuple[float, ...] = ()
-    decay: float | None = None
-    warmup: int = 0
+    weight_decay: Coefficient = 5e-4
+    schedule: Schedule = "constant-linear"
+    milestones: tuple[Share, ...] = ()
+    decay: Share | None = None
+    warmup: Annotated[int, Ge(0)] = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))  # JSON has lists
-        if self.batch_size < 1:
-            raise InputError(f"batch_size is {self.batch_size}: allowed: whole numbers from 1")
-        if not 0 < self.lr < math.inf:
-            raise InputError(f"lr is {self.lr}: allowed: numbers above 0")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum is {self.momentum}: allowed: [0, 1)")
-        if not 0 <= self.weight_decay < math.inf:
-            raise InputError(f"weight_decay is {self.weight_decay}: allowed: numbers from 0")
+        check(self)
         if self.nesterov and self.momentum == 0:
             raise InputError("nesterov is true with momentum 0: allowed: momentum above 0")
-        if self.warmup < 0:
-            raise InputError(f"warmup is {self.warmup}: allowed: whole numbers from 0")
-        if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
         self._check_steps()
 
     def _check_steps(self) -> None:
@@ -89,12 +80,12 @@ class Recipe:
             )
         if self.schedule != "step":
             return
-        if not marks or marks != sorted(set(marks)) or not all(0 < mark < 1 for mark in marks):
+        if not marks or marks != sorted(set(marks)):
             raise InputError(
                 f"milestones is {marks}: allowed: ascending shares of the run between 0 and 1"
             )
-        if self.decay is None or not 0 < self.decay < 1:
-            raise InputError(f"decay is {self.decay}: allowed: numbers between 0 and 1")
+        if self.decay is None:
+            raise InputError("decay is None: allowed with schedule 'step': numbers between 0 and 1")
 
     def with_changes(self, changes: Mapping[str, Any]) -> "Recipe":
         """Return the recipe with some fields changed.

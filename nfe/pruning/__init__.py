@@ -6,24 +6,28 @@ convolutions (in a fissioned network also linear layers inside stages); never th
 norms or biases.
 """
 
-from nfe.pruning.budgets import SCOPES, Budgets, Masks, erk_counts, keep_highest
-from nfe.pruning.masking import Mask, check, everything, masks, names, prune
-from nfe.pruning.ordinary import as_example, check_labels, check_ordinary
-from nfe.pruning.scores import (
-    NEED_DATA,
-    PRUNERS,
-    VERSIONS,
-    Example,
-    Request,
-    Scores,
-    grasp_scores,
-    magnitude_scores,
-    memory_mb,
-    prunable,
-    random_scores,
-    snip_scores,
-    synflow_scores,
-)
+from typing import TYPE_CHECKING
+
+from nfe.common.late import late
+from nfe.pruning.choices import NEED_DATA, SCOPES, VERSIONS, check, names
+
+if TYPE_CHECKING:
+    from nfe.pruning.budgets import Budgets, Masks, erk_counts, keep_highest
+    from nfe.pruning.masking import Mask, everything, masks, prune
+    from nfe.pruning.ordinary import as_example, check_labels, check_ordinary
+    from nfe.pruning.scores import (
+        PRUNERS,
+        Example,
+        Request,
+        Scores,
+        grasp_scores,
+        magnitude_scores,
+        memory_mb,
+        prunable,
+        random_scores,
+        snip_scores,
+        synflow_scores,
+    )
 
 __all__ = [
     "NEED_DATA",
@@ -54,3 +58,38 @@ __all__ = [
     "snip_scores",
     "synflow_scores",
 ]
+
+_HOMES = {
+    "nfe.pruning.budgets": (
+        "Budgets",
+        "Masks",
+        "erk_counts",
+        "keep_highest",
+    ),
+    "nfe.pruning.masking": (
+        "Mask",
+        "everything",
+        "masks",
+        "prune",
+    ),
+    "nfe.pruning.ordinary": (
+        "as_example",
+        "check_labels",
+        "check_ordinary",
+    ),
+    "nfe.pruning.scores": (
+        "Example",
+        "PRUNERS",
+        "Request",
+        "Scores",
+        "grasp_scores",
+        "magnitude_scores",
+        "memory_mb",
+        "prunable",
+        "random_scores",
+        "snip_scores",
+        "synflow_scores",
+    ),
+}
+
+__getattr__ = late(__name__, {name: home for home, names in _HOMES.items() for name in names})

@@ -11,8 +11,6 @@ from nfe.common.ranking import counts, lowest
 
 Masks = dict[str, Tensor]
 
-SCOPES = ("global", "layer")
-
 
 def _kept(weights: int, sparsity: float) -> int:
     return round((1 - sparsity) * weights)

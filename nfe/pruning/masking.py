@@ -14,33 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from nfe.common.errors import CollapseError, InputError, unknown
-from nfe.pruning.budgets import SCOPES, Budgets, Masks, erk_counts, keep_highest, layer_budgets
+from nfe.common.errors import CollapseError, InputError
+from nfe.pruning.budgets import Budgets, Masks, erk_counts, keep_highest, layer_budgets
+from nfe.pruning.choices import NEED_DATA, check
 from nfe.pruning.ordinary import as_example, check_labels, check_layers, check_ordinary
-from nfe.pruning.scores import NEED_DATA, PRUNERS, Example, Request, competing_weights, prunable
-
-
-def names() -> list[str]:
-    """Return the pruning methods, ``none`` included."""
-    return ["none", *PRUNERS]
-
-
-def check(pruning: str, sparsity: float, scope: str = "global") -> None:
-    """Check that the settings make sense, alone and together.
-
-    Raises:
-        InputError: an unknown name, a sparsity outside [0, 1), or a sparsity without method.
-    """
-    if pruning not in names():
-        raise unknown("pruning", pruning, names())
-    if scope not in SCOPES:
-        raise unknown("pruning scope", scope, SCOPES)
-    if not 0 <= sparsity < 1:
-        raise InputError(f"sparsity is {sparsity}: allowed: [0, 1)")
-    if pruning == "none" and sparsity > 0:
-        raise InputError(
-            f"sparsity is {sparsity} with pruning 'none': allowed: 0, or one of {list(PRUNERS)}"
-        )
+from nfe.pruning.scores import PRUNERS, Example, Request, competing_weights, prunable
 
 
 def everything(layers: Mapping[str, nn.Module]) -> Masks:

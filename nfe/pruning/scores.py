@@ -21,11 +21,6 @@ from nfe.pruning.budgets import Masks, keep_highest, layer_budgets
 Example = tuple[Tensor, Tensor]
 Scores = dict[str, Tensor]
 
-# Raised where a pruner's arithmetic changes on purpose, part of the identity of the runs that it
-# prunes: 2 scores larger batches of mixed classes, GraSP with g and H over linear layers too. Every
-# other pruner is at 1.
-VERSIONS: dict[str, int] = {"snip": 2, "grasp": 2}
-
 # A batch is what one pass of a data-dependent pruner sees: norms use its statistics. The authors'
 # SNIP takes up to 512 images; here fewer where a pass would need more memory than this. Both
 # follow from shapes alone, so batches are the same on every device.
@@ -188,9 +183,6 @@ PRUNERS: dict[str, Callable[[nn.Module, Request], Scores]] = {
     "grasp": grasp_scores,
     "synflow": synflow_scores,
 }
-
-# Pruners that look at an example: images and labels, or (synflow) the images' shape alone.
-NEED_DATA = frozenset({"snip", "grasp", "synflow"})
 
 
 def _scoring_copy(model: nn.Module, request: Request) -> tuple[nn.Module, dict[str, Tensor]]:

@@ -5,10 +5,7 @@ from collections.abc import Collection
 from torch import nn
 
 from nfe.backbones import Backbone
-from nfe.common.errors import InputError, unknown
-
-# Kinds of layers that a path can keep whole, as a copy of its own that is never pruned.
-KINDS = ("pointwise", "grouped", "depthwise", "linear", "head", "other")
+from nfe.common.errors import InputError
 
 # Norms over several axes: their scales are no weights between channels.
 _NORMS = (nn.LayerNorm, nn.RMSNorm)
@@ -37,17 +34,6 @@ def _weighted(part: nn.Module) -> dict[str, nn.Module]:
         for name, layer in part.named_modules()
         if kind(layer) != "other" and layer._parameters.get("weight") is not None
     }
-
-
-def check_kept_whole(whole: Collection[str]) -> None:
-    """Check the kinds of layers that are to be kept whole.
-
-    Raises:
-        InputError: a kind is unknown.
-    """
-    for name in whole:
-        if name not in KINDS:
-            raise unknown("kind of layer to keep whole", name, KINDS)
 
 
 def check_divisible(network: Backbone, whole: Collection[str] = ()) -> None:

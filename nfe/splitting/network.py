@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from nfe import pruning as pruners
 from nfe.backbones import Backbone
+from nfe.splitting import choices
 from nfe.splitting import grouping as groups
 from nfe.splitting import layers as kinds
 from nfe.splitting.compact.pruning import pruned_compact
-from nfe.splitting.compact.rules import Compact, check_compact, compact
+from nfe.splitting.compact.rules import Compact, compact
 from nfe.splitting.exit_network import ExitNetwork
 from nfe.splitting.faithful import check_faithful
 from nfe.splitting.inputs import check_example
@@ -151,8 +152,8 @@ def fission(
             ``"alternating"``: contiguous channels, rows of one layer and columns of the next
             (see ``nfe.splitting.compact.rules``), each path's executed as small dense layers.
         scope: where the sparsity is met: ``"global"`` or in each ``"layer"``.
-        whole: kinds of layers (``nfe.splitting.layers.KINDS``) that are neither pruned nor divided:
-            every path has a full copy of its own. ``"other"`` are layers that cannot be divided
+        whole: kinds of layers (``nfe.splitting.choices.KINDS``) neither pruned nor divided: every
+            path has a full copy of its own. ``"other"`` are layers that cannot be divided
             (transposed convolutions, attention's joint projection, …), refused without it.
         stages: names of the modules that begin a stage (see ``nfe.splitting.stages.staged``).
         example: images (batch, channels, h, w) and labels (batch,), for pruning by data.
@@ -172,17 +173,17 @@ def fission(
             and nothing pruned the parts would give other logits than the model.
         CollapseError: a layer would be left without a weight on some path.
     """
-    groups.check_exits(exits)
+    choices.check_exits(exits)
     example = pruners.as_example(example)
     plain, kept = plain_copy(model)
     network = staged(plain, stages)
-    leave = tuple(exit_stages) if exit_stages is not None else groups.default_exit_stages(exits)
-    groups.check_exit_stages(leave, exits, len(network.stages))
+    leave = tuple(exit_stages) if exit_stages is not None else choices.default_exit_stages(exits)
+    choices.check_exit_stages(leave, exits, len(network.stages))
     share = tuple(ratio) if ratio is not None else (1 / exits,) * exits
-    groups.check_ratio(share, exits)
+    choices.check_ratio(share, exits)
     plan = groups.Plan(share, grouping, granularity, seed)
-    kinds.check_kept_whole(whole)
-    check_compact(granularity, whole, unit)
+    choices.check_kept_whole(whole)
+    choices.check_compact(granularity, whole, unit)
     if example is not None:
         check_example(copy.deepcopy(model), *example)
     kinds.check_divisible(network, whole)

@@ -12,8 +12,8 @@ from typing import Any
 from nfe.common import strict_yaml
 from nfe.common.errors import InputError, unknown
 from nfe.common.files import read_json
-from nfe.method.interface import Method, method_class
 from nfe.method.recipe import Recipe
+from nfe.method.settings import Settings, settings_class
 from nfe.suite import fractions, pairing, tuning, versions
 from nfe.suite.run import Run, check_settings, from_identity, specify
 
@@ -373,7 +373,7 @@ def _seeds(choice: Entry, pins: Mapping[str, int]) -> Iterator[Run]:
 def _check_kept(settings: Entry, run: Run) -> None:
     """Check that the settings as given are the run's: none is overruled by another one."""
     # The base class's form has every field, those too that a method's identity leaves out.
-    given = Method.settings(method_class(run.method).from_settings(settings))
+    given = Settings.settings(settings_class(run.method).from_settings(settings))
     for key in settings:
         kept = run.settings.get(key)
         if given[key] not in (None, kept):

@@ -1,10 +1,10 @@
 """Lists of fractions in a suite, as Python and config.json write them: [0.3, 0.7] is one value."""
 
-import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nfe.method.interface import method_class
+from nfe.common.settings import is_fractions, kinds
+from nfe.method.settings import settings_class
 
 Entry = Mapping[str, Any]
 
@@ -62,6 +62,6 @@ def _settings(*entries: Entry) -> set[str]:
     return {
         name
         for method in methods
-        for name, kind in typing.get_type_hints(method_class(method)).items()
-        if kind in (tuple[float, ...], tuple[float, ...] | None)
+        for name, kind in kinds(settings_class(method)).items()
+        if is_fractions(kind)
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from nfe.backbones import architecture
 from nfe.common.errors import InputError
-from nfe.method.interface import method_class
+from nfe.method.settings import settings_class
 from nfe.suite.run import Run
 
 
@@ -36,7 +36,7 @@ def _with(run: Run, baseline: Mapping[str, Any]) -> Run | None:
     method = values.pop("method", run.method)
     kept = run.distinctive_settings() if method == run.method else {}
     try:
-        built = method_class(method).from_settings({**kept, **values})
+        built = settings_class(method).from_settings({**kept, **values})
         settings = built.resolved(architecture(run.architecture)).settings()
     except InputError:
         return None

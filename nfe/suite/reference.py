@@ -6,14 +6,13 @@
 import dataclasses
 import inspect
 import re
-import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nfe.common import strict_yaml
-from nfe.common.settings import described
-from nfe.method.interface import method_class, method_names
+from nfe.common.settings import described, kinds
 from nfe.method.recipe import Recipe
+from nfe.method.settings import method_names, settings_class
 from nfe.suite.expansion import SCHEMA
 
 _HEAD = """# Keys of a suite
@@ -51,7 +50,7 @@ def page() -> str:
     lines += ["method: " + ", ".join(f"`{key}`" for key in (*entry, "include", "exclude")) + "."]
     lines += ["", "## `recipe`", "", *_fields(Recipe)]
     for name in method_names():
-        cls = method_class(name)
+        cls = settings_class(name)
         if cls.__module__.startswith(_PACKAGES):
             lines += ["", f"## Settings of `{name}`", "", *_fields(cls)]
     return "\n".join(lines) + "\n"
@@ -104,7 +103,7 @@ def _fields(cls: Any) -> list[str]:
     fields = dataclasses.fields(cls)
     if not fields:
         return ["None."]
-    hints, told = typing.get_type_hints(cls), _attributes(cls)
+    hints, told = kinds(cls), _attributes(cls)
     return [
         "| key | values | default | what |",
         "|---|---|---|---|",

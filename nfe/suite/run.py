@@ -8,15 +8,19 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nfe import data as datasets
 from nfe.backbones import architecture
 from nfe.common.errors import InputError, unknown
-from nfe.common.precision import AUTO, PRECISIONS
-from nfe.method.interface import Method, method_class
+from nfe.common.modes import AUTO, PRECISIONS
+from nfe.common.settings import kinds
 from nfe.method.recipe import Recipe
+from nfe.method.settings import CombinesRuns, Settings, settings_class
 from nfe.suite import versions
+
+if TYPE_CHECKING:
+    from nfe.method.interface import Method
 
 # Part of every identity: raised whenever the engine's arithmetic changes on purpose.
 ENGINE = 1
@@ -99,8 +103,14 @@ class Run:
             words.append(f"{self.test_images}-test")
         return "-".join(words) or "all"
 
-    def build_method(self) -> Method:
+    def method_settings(self) -> Settings:
+        """Return the method's settings as an object; needs no PyTorch."""
+        return settings_class(self.method).from_settings(self.settings)
+
+    def build_method(self) -> "Method":
         """Return the method object that the settings describe."""
+        from nfe.method.interface import method_class
+
         return method_class(self.method).from_settings(self.settings)
 
     def identity(self) -> dict[str, Any]:
@@ -132,7 +142,7 @@ class Run:
 
     def distinctive_settings(self) -> dict[str, Any]:
         """Return the settings that the others and the defaults do not imply."""
-        backbone, cls = architecture(self.architecture), method_class(self.method)
+        backbone, cls = architecture(self.architecture), settings_class(self.method)
         telling = dict(self.settings)
         for key in self.settings:
             fewer = {k: v for k, v in telling.items() if k != key}
@@ -143,8 +153,8 @@ class Run:
 
     def members(self) -> list["Run"]:
         """Return the runs that this run combines; empty for a run that trains itself."""
-        method = self.build_method()
-        if method.member_method is None:
+        method = self.method_settings()
+        if not isinstance(method, CombinesRuns):
             return []
         base = dataclasses.replace(
             self,
@@ -169,7 +179,7 @@ class Run:
 
 
 def _settings(method: str, run: Run) -> dict[str, Any]:
-    return method_class(method)().resolved(architecture(run.architecture)).settings()
+    return settings_class(method)().resolved(architecture(run.architecture)).settings()
 
 
 def _readable(value: Any) -> str:
@@ -196,17 +206,17 @@ def check_settings(method: str, settings: Mapping[str, Any], others: Iterable[st
     Raises:
         InputError: it lacks one; the message says who has it, or whether the recipe does.
     """
-    own = _field_names(method_class(method))
+    own = list(kinds(settings_class(method)))
     for key in settings:
         if key in own:
             continue
-        if key in _field_names(Recipe):
+        if key in list(kinds(Recipe)):
             raise InputError(
                 f"{key} is no setting of {method}: it belongs to the recipe: allowed: "
                 f"recipe: {{{key}: {settings[key]}}} in a suite, --recipe {key}={settings[key]} "
                 "by hand"
             )
-        having = [name for name in others if key in _field_names(method_class(name))]
+        having = [name for name in others if key in kinds(settings_class(name))]
         if having:
             raise InputError(
                 f"{key} is a setting of {', '.join(having)}, not of {method}, which the same "
@@ -216,13 +226,9 @@ def check_settings(method: str, settings: Mapping[str, Any], others: Iterable[st
         raise unknown(f"setting of the method {method}", key, own)
 
 
-def _field_names(owner: Any) -> list[str]:
-    return [found.name for found in dataclasses.fields(owner)]
-
-
 def _check_recipe(method: str, recipe: Mapping[str, Any]) -> None:
     """Check that a recipe is given none of the method's settings."""
-    fields, own = _field_names(Recipe), _field_names(method_class(method))
+    fields, own = list(kinds(Recipe)), list(kinds(settings_class(method)))
     for key in recipe:
         if key not in fields and key in own:
             raise InputError(
@@ -280,7 +286,7 @@ def specify(
         )
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
-    cls = method_class(method)
+    cls = settings_class(method)
     check_settings(method, settings or {})
     _check_recipe(method, recipe or {})
     published = dict(cls.published) if protocol == "published" else {}

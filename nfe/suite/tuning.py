@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from nfe.common.errors import InputError, unknown
-from nfe.method.interface import method_class, method_names
+from nfe.common.settings import kinds
+from nfe.method.settings import combined_method, method_names, settings_class
 
 # The first coordinates of every point, for every method.
 RECIPE = ("lr", "weight_decay")
@@ -190,7 +191,7 @@ def space(entry: Mapping[str, Any]) -> Space:
     for name, axes in entry.get("methods", {}).items():
         if name not in method_names():
             raise InputError(f"tuning: {unknown('method', str(name), method_names())}")
-        known = [field.name for field in dataclasses.fields(cast(Any, method_class(name)))]
+        known = list(kinds(settings_class(name)))
         for key in axes:
             if key not in known:
                 raise InputError(f"tuning, {name}: {unknown('setting', key, known)}")
@@ -280,7 +281,7 @@ class Search:
 
 def _learner(method: str) -> str:
     """Return the method whose runs are trained."""
-    return method_class(method).member_method or method
+    return combined_method(settings_class(method)) or method
 
 
 def _with(point: Point, choice: Mapping[str, Any]) -> dict[str, Any]:

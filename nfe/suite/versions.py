@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nfe import data as datasets
-from nfe import pruning
 from nfe.common.errors import InputError, unknown
-from nfe.method.interface import method_class, method_names
+from nfe.method.settings import combined_method, method_names, settings_class
+from nfe.pruning import choices as pruning
 
 # What of a run has a version: its method, the method of the runs that it combines, the pruning
 # that is in force, and how the data are divided.
@@ -22,9 +22,9 @@ def subjects(method: str, settings: Mapping[str, Any], dataset: str) -> dict[str
     """Return the name of what each key is about, for a run with these settings."""
     found = {"method": method, "data": dataset}
     used = settings
-    if member := method_class(method).member_method:
+    if member := combined_method(settings_class(method)):
         found["member"] = member
-        used = method_class(member)().settings()
+        used = settings_class(member)().settings()
     if (name := used.get("pruning", "none")) != "none" and used.get("sparsity") != 0:
         found["pruning"] = name
     return found
@@ -37,12 +37,12 @@ def present(name: str) -> int:
         InputError: there is none of that name.
     """
     if name in method_names():
-        return method_class(name).version
-    if name in pruning.PRUNERS:
+        return settings_class(name).version
+    if name in pruning.names()[1:]:
         return pruning.VERSIONS.get(name, 1)
     if name in datasets.names():
         return max(card.version for card in datasets.dataset(name).cards)
-    known = [*method_names(), *pruning.PRUNERS, *datasets.names()]
+    known = [*method_names(), *pruning.names()[1:], *datasets.names()]
     raise unknown("method, pruning or data set (versions)", name, known)
 
 

@@ -238,7 +238,7 @@ class _Verification:
         image = Normalizer(data.card, data.test.images.device)(data.test.images[:1])
         right: dict[str, Any] = cost.inference(network, image)
         if "exit_macs" in metrics:
-            right["exit_macs"] = run.build_method().exit_macs(network, image)
+            right["exit_macs"] = loading.exit_macs(run, network, image)
         yield from _metrics(folder, metrics, right, 0)
         if (weights / "predictions.npz").exists():
             yield from _predictions(run, network, data, weights / "predictions.npz")

@@ -1,6 +1,6 @@
 """Any staged network that the rules know → a compact multi-exit network."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,7 +9,6 @@ from torch import fx, nn
 
 from nfe.backbones import Backbone
 from nfe.common.errors import InputError
-from nfe.common.settings import check_whole
 from nfe.splitting.compact.block_rules import block_rule
 from nfe.splitting.compact.chain_rules import Walk, begins_with_lead, chain, roles
 from nfe.splitting.compact.channel_blocks import Block, Division, union
@@ -45,20 +44,6 @@ class Compact:
         """Return the paths that read the trunk's tensor in a stage (from 0)."""
         joining = [k for k, leaves in enumerate(self.exit_stages, start=1) if leaves == stage]
         return [*joining, len(self.exit_stages) + 1]
-
-
-def check_compact(granularity: str, whole: Collection[str], unit: int) -> None:
-    """Check what goes together with ``alternating``.
-
-    Raises:
-        InputError: layers kept whole beside it, or no unit of channels.
-    """
-    check_whole("unit", unit)
-    if granularity == "alternating" and whole:
-        raise InputError(
-            f"granularity is 'alternating' with whole {list(whole)}: allowed: none, or another "
-            f"granularity"
-        )
 
 
 def compact(network: Backbone, how: Compact) -> CompactNetwork:

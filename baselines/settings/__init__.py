@@ -1,0 +1,1 @@
+"""The rivals' settings, recipes and versions: one file a method, none of which needs PyTorch."""

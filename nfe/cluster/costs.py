@@ -1,0 +1,78 @@
+"""What a run takes, as counted once on its network and kept in costs.json.
+
+Plans of thousands of runs look here and need no PyTorch. What the table does not have is counted
+when it is asked for (``nfe.cluster.counting``). ``python -m nfe.cluster.counting CONFIG…`` adds
+what suites need.
+"""
+
+import functools
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nfe.common.files import read_json
+from nfe.common.modes import PRECISIONS
+from nfe.suite.run import Run
+
+TABLE = Path(__file__).with_name("costs.json")
+_FLOAT32 = "float32"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run takes, whatever its data, epochs, batch and seed.
+
+    Attributes:
+        step_macs: multiply-adds of a training step for each distinct image, backward pass included.
+        step_outputs: numbers that the convolutions of a step give, for each distinct image.
+        stored_bytes: size of the saved weights.
+        building_mb: memory that building the network takes, where that is much.
+        state_bytes: weights, gradients, momentum and buffers in training.
+        kept_bytes: what a step of no images would keep for its backward pass.
+        kept_bytes_each: what it keeps more for each distinct image.
+    """
+
+    step_macs: float
+    step_outputs: float
+    stored_bytes: int
+    building_mb: int
+    state_bytes: int
+    kept_bytes: float
+    kept_bytes_each: float
+
+
+def key(run: Run) -> str:
+    """Return the name of a run's row: a hash of all that its cost depends on."""
+    card, method = run.card, run.method_settings()
+    settings = {k: v for k, v in run.settings.items() if k not in method.costless}
+    told: dict[str, Any] = {
+        "size": [card.channels, card.resolution, card.classes],
+        "architecture": run.architecture,
+        "method": [run.method, method.version, settings],
+        "dtype": PRECISIONS[run.precision].dtype or _FLOAT32,
+    }
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def table() -> dict[str, Cost]:
+    """Return costs.json."""
+    return {name: Cost(*values) for name, values in read_json(TABLE).items()}
+
+
+# What the table has not, by key.
+_found: dict[str, Cost] = {}
+
+
+def cost(run: Run) -> Cost:
+    """Return what a run takes; it trains itself."""
+    name = key(run)
+    if name in table():
+        return table()[name]
+    if name not in _found:
+        from nfe.cluster.counting import count
+
+        _found[name] = count(run)
+    return _found[name]
