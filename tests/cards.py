@@ -9,7 +9,7 @@ from torch import nn
 
 from nfe.common.macs import MacCounter
 from nfe.evaluation import cost
-from nfe.method import Method, method_class
+from nfe.method import DrawsOnCpu, FormsBatches, Method, method_class
 
 CARDS = Path(__file__).parents[1] / "docs" / "methods"
 NAMES = sorted(path.stem for path in CARDS.glob("*.md"))
@@ -32,8 +32,10 @@ def costs(method: Method, backbone: str) -> dict[str, float]:
     network: nn.Module = method.network(context(backbone, classes=100, resolution=32))
     image = torch.randn(1, 3, 32, 32)
     nonzero, executed = cost.inference_macs(network, image)
-    inputs, targets = method.training_batch(image, torch.tensor([0]), torch.Generator())
-    method.draw(network, inputs)
+    inputs, targets = FormsBatches.of(method).training_batch(
+        image, torch.tensor([0]), torch.Generator()
+    )
+    DrawsOnCpu.of(method).draw(network, inputs)
     with MacCounter() as counter:
         method.loss(network.train(), inputs, targets)[0].backward()
     trained = method.trainings() * counter.executed

@@ -1,14 +1,12 @@
 """Multi-head: one backbone, M linear heads trained on targets smoothed ever more."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfe.backbones import Architecture
-from nfe.method import Context, Method, check_whole
+from nfe.method import Context, Count, Method, Share
 
 
 class Heads(nn.Module):
@@ -29,13 +27,8 @@ class MultiHead(Method):
 
     combine = "probabilities"
 
-    members: int = 3
-    smoothing: float = 0.2
-
-    def resolved(self, architecture: Architecture) -> Self:
-        """Refuse settings that make no ensemble."""
-        check_whole("members", self.members)
-        return self
+    members: Count = 3
+    smoothing: Share = 0.2
 
     def network(self, context: Context) -> nn.Module:
         """Return one backbone with M heads."""

@@ -1,8 +1,6 @@
-"""What a run takes, as counted once on its network and kept in costs.json.
+"""What runs take, as counted once on their networks (``nfe.cluster.counting``) and kept.
 
-Plans of thousands of runs look here and need no PyTorch. What the table does not have is counted
-when it is asked for (``nfe.cluster.counting``). ``python -m nfe.cluster.counting CONFIG…`` adds
-what suites need.
+Plans of thousands of runs look in this table, costs.json, and need no PyTorch.
 """
 
 import functools
@@ -60,19 +58,3 @@ def key(run: Run) -> str:
 def table() -> dict[str, Cost]:
     """Return costs.json."""
     return {name: Cost(*values) for name, values in read_json(TABLE).items()}
-
-
-# What the table has not, by key.
-_found: dict[str, Cost] = {}
-
-
-def cost(run: Run) -> Cost:
-    """Return what a run takes; it trains itself."""
-    name = key(run)
-    if name in table():
-        return table()[name]
-    if name not in _found:
-        from nfe.cluster.counting import count
-
-        _found[name] = count(run)
-    return _found[name]

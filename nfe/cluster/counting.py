@@ -26,7 +26,8 @@ from nfe.common.files import write_json
 from nfe.common.macs import MacCounter
 from nfe.common.precision import InPrecision
 from nfe.common.seeds import generator, global_stream
-from nfe.method.interface import Context, Method, skeleton
+from nfe.method.context import Context
+from nfe.method.interface import Method, skeleton
 from nfe.method.optional import DrawsOnCpu, FormsBatches, LooksAtData, Phases
 from nfe.method.step import Step
 from nfe.suite.expansion import expand, read_config

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nfe import data as datasets
-from nfe.cluster.costs import cost
+from nfe.cluster import costs
+from nfe.cluster.costs import Cost
 from nfe.common import strict_yaml
 from nfe.common.errors import unknown
 from nfe.suite.run import Run
@@ -96,6 +97,22 @@ def gpu(name: str) -> Device:
     if name not in gpus():
         raise unknown(f"GPU (of {GPUS.name})", name, gpus())
     return gpus()[name]
+
+
+# What the table has not, by key.
+_counted: dict[str, Cost] = {}
+
+
+def cost(run: Run) -> Cost:
+    """Return what a run takes that trains itself: from the table, or else counted now."""
+    name = costs.key(run)
+    if name in costs.table():
+        return costs.table()[name]
+    if name not in _counted:
+        from nfe.cluster.counting import count
+
+        _counted[name] = count(run)
+    return _counted[name]
 
 
 def _images(run: Run) -> int:

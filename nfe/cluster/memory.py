@@ -7,7 +7,6 @@ Weights, gradients and momentum, and what a step keeps for its backward pass, as
 from collections.abc import Sequence
 
 from nfe.cluster import estimate
-from nfe.cluster.costs import cost
 from nfe.suite.run import Run
 
 # cuBLAS's workspaces with the repeatable configuration: of two handles, on the stream and on the
@@ -17,7 +16,7 @@ WORKSPACES = 4 * 2**25
 
 def peak_mb(run: Run) -> float:
     """Return the peak of a run's training on a GPU, in MB, CUDA's own share left out."""
-    found = cost(run)
+    found = estimate.cost(run)
     kept = found.kept_bytes + found.kept_bytes_each * run.recipe.batch_size
     return (found.state_bytes + kept + WORKSPACES) / 1e6
 

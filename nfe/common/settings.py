@@ -8,10 +8,11 @@ A field says what it takes where it is declared::
 """
 
 import dataclasses
+import types
 import typing
 from collections.abc import Hashable, Mapping
 from functools import cache
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from annotated_types import Ge, Gt, Interval
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -104,9 +105,17 @@ def _checked(name: str, value: Any, kind: Any, given: Any, strict: bool = False)
     try:
         return _adapter(kind).validate_python(value, strict=strict)
     except ValidationError:
-        if "enum" in _schema(kind) and isinstance(value, str):
-            raise unknown(name, value, _schema(kind)["enum"]) from None
+        names = _names(kind)
+        wrong = [part for part in parts if isinstance(part, str) and part not in names]
+        if names and wrong:
+            raise unknown(name, wrong[0], names) from None
         raise InputError(f"{name} is {given!r}: allowed: {described(kind)}") from None
+
+
+def _names(kind: Any) -> list[str]:
+    """Return the names that a setting, or each of its values, may have; empty for other kinds."""
+    schema = _schema(kind)
+    return [*schema.get("items", schema).get("enum", [])]
 
 
 def _spread(value: Any, schema: Mapping[str, Any]) -> Any:
@@ -157,17 +166,26 @@ def check_field(field: "dataclasses.Field[Any]", kind: Any) -> None:
     Raises:
         InputError: it is not so; the message says what follows the field's name.
     """
-    try:
-        words = described(kind)
-    except Exception:  # whatever pydantic makes of it, it is no setting
+    if not _readable(kind):
         name = getattr(kind, "__name__", str(kind))
         raise InputError(
             f"is of type {name}: allowed: int, float, bool, str, Literal, a tuple of one of "
             "them, or any of these or None"
-        ) from None
+        )
     if field.default is dataclasses.MISSING:
         return
     try:
-        _checked(field.name, field.default, kind, field.default, strict=True)
+        check_value(field.name, field.default, kind)
     except InputError:
-        raise InputError(f"has the default {field.default!r}: allowed: {words}") from None
+        raise InputError(f"has the default {field.default!r}: allowed: {described(kind)}") from None
+
+
+def _readable(kind: Any) -> bool:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Annotated:
+        return _readable(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return all(part is type(None) or _readable(part) for part in arguments)
+    if origin is tuple:
+        return len(arguments) == 2 and arguments[1] is Ellipsis and _readable(arguments[0])
+    return origin is Literal or kind in (int, float, bool, str)

@@ -10,7 +10,8 @@ from nfe.backbones import architecture
 from nfe.common.errors import InputError
 from nfe.common.seeds import global_stream
 from nfe.engine import checkpoint
-from nfe.method.interface import Context, skeleton
+from nfe.method.context import Context
+from nfe.method.interface import skeleton
 from nfe.method.optional import EarlyExits
 from nfe.suite.run import Run
 

@@ -30,7 +30,8 @@ from nfe.engine.checkpoint import Progress
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recording import Recorder
 from nfe.evaluation import metrics
-from nfe.method.interface import Context, Method
+from nfe.method.context import Context
+from nfe.method.interface import Method
 from nfe.method.optimizer import SGD
 from nfe.method.optional import DrawsOnCpu, FormsBatches, GroupsParameters, Phases
 from nfe.method.recipe import Recipe

@@ -17,7 +17,8 @@ from nfe.method.settings import CombinesRuns, Settings, method_names, settings_c
 from nfe.method.step import Step
 
 if TYPE_CHECKING:
-    from nfe.method.interface import Context, Members, Method, method_class
+    from nfe.method.context import Context
+    from nfe.method.interface import Members, Method, method_class
     from nfe.method.optimizer import SGD
     from nfe.method.sequential import SequentialMembers
 
@@ -49,7 +50,7 @@ __all__ = [
 __getattr__ = late(
     __name__,
     {
-        "Context": "nfe.method.interface",
+        "Context": "nfe.method.context",
         "Members": "nfe.method.interface",
         "Method": "nfe.method.interface",
         "SGD": "nfe.method.optimizer",

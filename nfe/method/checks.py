@@ -33,15 +33,15 @@ def check_class(cls: Any) -> None:
         raise InputError(f"{where}: combine is {rule!r}: allowed: {allowed}")
     if type(cls.version) is not int or cls.version < 1:
         raise InputError(f"{where}: version is {cls.version!r}: allowed: whole numbers from 1")
-    allowed = kinds(cls)
-    if undeclared := _annotated(cls) - set(allowed):
+    fields = kinds(cls)
+    if undeclared := _annotated(cls) - set(fields):
         raise InputError(
             f"{where}: {', '.join(sorted(undeclared))}: allowed: a frozen dataclass, whose fields "
             "are the settings"
         )
     for field in dataclasses.fields(cls):
         try:
-            check_field(field, allowed[field.name])
+            check_field(field, fields[field.name])
         except InputError as error:
             raise InputError(f"{where}: setting {field.name} {error}") from None
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from nfe.backbones import Architecture
-    from nfe.method.interface import Context
+    from nfe.method.context import Context
     from nfe.method.optimizer import SGD
     from nfe.method.recipe import Recipe
     from nfe.method.step import Step

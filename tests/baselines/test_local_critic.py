@@ -12,8 +12,7 @@ from baselines.local_critic import Critics, cascade
 from nfe.engine.trainer import make_optimizer
 from nfe.evaluation import cost
 from nfe.evaluation.early_exit_curve import NEVER
-from nfe.method import Recipe
-from nfe.method.optimizer import adam_step
+from nfe.method import SGD, Recipe
 from nfe.splitting.early_exit import exit_macs, predict
 
 IMAGES = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -114,16 +113,19 @@ def test_the_critics_have_adam_at_a_rate_of_their_own() -> None:
 
 def test_adam_is_pytorchs_bit_for_bit() -> None:
     draws = torch.Generator().manual_seed(0)
-    ours, state = torch.randn(5, 3, generator=draws), dict[str, Tensor]()
-    theirs = nn.Parameter(ours.clone())
+    ours = nn.Parameter(torch.randn(5, 3, generator=draws))
+    settings = {"lr": 1e-4, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
+    optimizer = SGD([{"params": [ours], "algorithm": "adam"}], **settings)
+    theirs = nn.Parameter(ours.detach().clone())
     reference = torch.optim.Adam([theirs], lr=1e-4, foreach=False)
     for rate in (1e-4, 1e-4, 1e-2, 1e-3):
         ours.grad = torch.randn(5, 3, generator=draws)
         theirs.grad = ours.grad.clone()
         reference.param_groups[0]["lr"] = rate
-        adam_step(ours, state, rate)
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
         reference.step()
-        assert torch.equal(ours, theirs.detach())
+        assert torch.equal(ours, theirs)
 
 
 @torch.no_grad()

@@ -3,11 +3,10 @@
 import pytest
 from cards import NAMES, rows
 
-from nfe.backbones import architecture
 from nfe.cluster import estimate, planning
 from nfe.common.files import write_json
-from nfe.method import method_class
 from nfe.suite.expansion import expand
+from nfe.suite.run import specify
 
 CONFIG = {
     "suite": "planned",
@@ -20,22 +19,30 @@ CONFIG = {
 }
 
 
+def made(backbone, method):
+    return specify(dataset="cifar100", architecture_name=backbone, method=method, epochs=1)
+
+
 @pytest.mark.parametrize("backbone", ["resnet18", "wrn-28-10"])
 @pytest.mark.parametrize("name", NAMES)
-def test_passes_are_about_what_a_training_step_counts(name, backbone):
+def test_a_step_s_multiply_adds_are_the_card_s(name, backbone):
     counted = float({row[0]: row[3] for row in rows(name, "Cost")}[backbone])
-    built = architecture(backbone)
-    method = method_class(name)().resolved(built)
-    passes = method.training_passes(built) * method.trainings()
-    # Rather too many: a time limit should hold.
-    assert 0.9 * counted <= passes <= 1.5 * counted
+    run, single = made(backbone, name), made(backbone, "single")
+    # Deep Ensembles train nothing: their card counts their members' training.
+    members = run.members() or [run]
+    trained = sum(m.method_settings().trainings() * estimate.cost(m).step_macs for m in members)
+    assert trained / estimate.cost(single).step_macs == pytest.approx(counted, rel=0.02)
 
 
 def test_a_network_is_sized_without_computing_it():
-    assert estimate._size("resnet18", 32, 3, 100) == (555_417_600, 11_220_132, 614_400)
-    macs, parameters, _ = estimate._size("wrn-28-10", 32, 3, 100)
-    assert macs == pytest.approx(5.24e9, rel=2e-3)
-    assert parameters == pytest.approx(36.5e6, rel=2e-3)
+    found = estimate.cost(made("resnet18", "single"))
+    assert found.step_outputs == 614_400
+    # Three passes, but that nobody needs the gradient of the images.
+    first, head = 3 * 64 * 9 * 32 * 32, 512 * 100
+    assert found.step_macs == 3 * (555_417_600 + head) - first
+    wide = estimate.cost(made("wrn-28-10", "single"))
+    assert wide.step_macs == pytest.approx(3 * 5.24e9, rel=2e-3)
+    assert wide.stored_bytes == pytest.approx(4 * 36.5e6, rel=2e-3)
 
 
 def finish(results, runs, seconds, device):
@@ -66,7 +73,8 @@ def test_before_any_run_times_follow_from_peak_and_utilization(tmp_path):
     assert a100.basis == "tabulated"
     assert a100.left == a100.total == sum(a100.seconds.values())
     mimo = next(p.run for p in suite.runs if p.run.method == "mimo")
-    macs = 3 * 4 * 555_417_600 * 50_000 * 10
+    macs = estimate.cost(mimo).step_macs * 50_000 * 10
+    assert macs == pytest.approx(3 * 4 * 555_417_600 * 50_000 * 10, rel=0.01)
     assert estimate.training_macs(mimo) == macs
     assert a100.seconds[mimo.name] >= 2 * macs / (312e12 * 0.19)
     assert a100.chain == max(a100.seconds.values())

@@ -15,10 +15,11 @@ from nfe.common.precision import InPrecision, full_float32
 from nfe.engine.inference import predict
 from nfe.engine.runner import Worker
 from nfe.engine.trainer import Trainer
-from nfe.method import method_class, method_names
+from nfe.method import method_class, method_names, settings_class
+from nfe.method.settings import combined_method
 from nfe.suite.run import Run, specify
 
-TRAINED = [name for name in method_names() if method_class(name).member_method is None]
+TRAINED = [name for name in method_names() if combined_method(settings_class(name)) is None]
 CPU = torch.device("cpu")
 COPIES = {torch.ops.aten.detach, torch.ops.aten._to_copy, torch.ops.aten.clone}
 

@@ -23,7 +23,6 @@ from nfe.engine.runner import RunFolders, Worker, execute
 from nfe.engine.trainer import Trainer
 from nfe.evaluation import metrics as evaluation
 from nfe.method import SGD
-from nfe.method.optimizer import fused_adam_steps
 from nfe.suite.run import specify
 
 IDENTICAL = ("metrics.json", "history.csv", "per_image.npz", "config.json", "model.safetensors")
@@ -199,28 +198,6 @@ def test_the_optimizer_is_pytorchs_bit_for_bit(nesterov):
     for a, b in zip(ours, theirs, strict=True):
         buffers = (o.state[p]["momentum_buffer"] for o, p in zip(optimizers, (a, b), strict=True))
         assert torch.equal(*buffers)
-
-
-@pytest.mark.parametrize("scale", [None, 8.0])
-def test_fused_adam_is_pytorchs_and_passes_over_gradients_that_are_not_finite(scale):
-    draws = torch.Generator().manual_seed(0)
-    ours = [torch.nn.Parameter(torch.randn(5, 3, generator=draws)) for _ in range(3)]
-    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
-    optimizer, states = torch.optim.Adam(theirs, lr=0.01, fused=True), [{}, {}, {}]
-    for infinite in (0.0, 1.0, 0.0):
-        for a, b in zip(ours, theirs, strict=True):
-            b.grad = torch.randn(5, 3, generator=draws)
-            a.grad = b.grad * (scale or 1)
-        scaling = (torch.tensor(scale), torch.tensor(infinite)) if scale else ()
-        if scale and infinite:
-            before = [p.detach().clone() for p in ours]
-            fused_adam_steps(ours, states, 0.01, *scaling)
-            assert all(torch.equal(a, b) for a, b in zip(ours, before, strict=True))
-            continue
-        fused_adam_steps(ours, states, 0.01, *scaling)
-        optimizer.step()
-    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    assert {state["step"].item() for state in states} == {2.0 if scale else 3.0}
 
 
 def test_a_scaled_step_is_the_plain_one_or_none():

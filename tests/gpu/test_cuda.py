@@ -17,7 +17,8 @@ from nfe.data import Data
 from nfe.engine.runner import RunFolders, Worker, execute
 from nfe.engine.throughput import Meter
 from nfe.engine.trainer import Trained, Trainer
-from nfe.method import method_class, method_names
+from nfe.method import method_names, settings_class
+from nfe.method.settings import combined_method
 from nfe.suite.run import Run, specify
 
 
@@ -30,7 +31,7 @@ def _missing() -> str:
 
 pytestmark = pytest.mark.skipif(bool(_missing()), reason=_missing() or "a GPU is there")
 
-TRAINED = [name for name in method_names() if method_class(name).member_method is None]
+TRAINED = [name for name in method_names() if combined_method(settings_class(name)) is None]
 # Of 30 steps; behind the first recording, before the last phase of those that have phases.
 STOP = 9
 # Scaled losses, where the gradients' check and the scale are recorded, too.

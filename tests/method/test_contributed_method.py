@@ -48,7 +48,7 @@ def test_its_settings_are_checked(environment: dict[str, str], tmp_path: Path) -
     output = ["--epochs", "2", "--seed", "0", "--output", str(tmp_path / "run")]
     done = command(environment, *words.split(), *output)
     assert done.returncode == 2
-    assert "members is 0: allowed: whole numbers from 1" in done.stderr
+    assert "members is '0': allowed: whole numbers from 1" in done.stderr
 
 
 def test_contributing_shows_the_file_as_it_is() -> None:

@@ -15,7 +15,7 @@ from rivals import method
 from nfe import data as datasets
 from nfe.common.errors import InputError, Interrupted
 from nfe.engine.trainer import Trained, Trainer
-from nfe.method import Members, Recipe, SequentialMembers, Step
+from nfe.method import Members, Phases, Recipe, SequentialMembers, Step
 from nfe.suite.run import Run
 
 # Methods of several phases, or with state beside the weights, and settings for a run of 12 steps.
@@ -59,7 +59,7 @@ def test_a_run_without_a_step_for_each_phase_is_refused() -> None:
 
 def test_the_default_rate_is_the_recipes() -> None:
     recipe, moments = Recipe(32, warmup=2), [Step(step, 70, 7) for step in range(70)]
-    rates = [method("single").learning_rate(recipe, moment) for moment in moments]
+    rates = [Phases.of(method("single")).learning_rate(recipe, moment) for moment in moments]
     assert rates == [recipe.learning_rate(moment) for moment in moments]
 
 

@@ -12,7 +12,7 @@ from nfe import data as datasets
 from nfe.common.errors import InputError
 from nfe.engine import plugin
 from nfe.engine.trainer import Trainer
-from nfe.method import interface
+from nfe.method import FormsBatches, GroupsParameters, interface, settings
 from nfe.method.interface import Members, Method
 from nfe.method.recipe import Recipe
 from nfe.method.step import Step
@@ -34,7 +34,7 @@ class Linear(nn.Module):
 
 
 @dataclass(frozen=True)
-class Good(Method):
+class Good(FormsBatches, GroupsParameters, Method):
     members: int = 1
 
     def network(self, context):
@@ -55,10 +55,14 @@ def refusal(method, network, train):
     return said
 
 
-def changed(**names: Any) -> Method:
-    """A good method but for some of its methods."""
+def changed_class(**names: Any) -> type[Method]:
+    """A good method's class but for some of its names."""
     body = {"__module__": __name__, **names}
-    return dataclasses.dataclass(frozen=True)(type("Changed", (Good,), body))()
+    return dataclasses.dataclass(frozen=True)(type("Changed", (Good,), body))
+
+
+def changed(**names: Any) -> Method:
+    return changed_class(**names)()
 
 
 def test_a_good_method_passes_and_nothing_changes(train):
@@ -160,9 +164,11 @@ def _found(monkeypatch, loaded):
                 raise loaded
             return loaded
 
-    monkeypatch.setattr(interface, "entry_points", lambda **_: [Point()])
+    monkeypatch.setattr(settings, "entry_points", lambda **_: [Point()])
+    settings.settings_class.cache_clear()
     with pytest.raises(InputError) as caught:
         interface.method_class.__wrapped__("plug-in")
+    settings.settings_class.cache_clear()
     return str(caught.value)
 
 
@@ -177,12 +183,12 @@ def _found(monkeypatch, loaded):
         ),
         (
             {"__annotations__": {"rate": int}, "rate": 0.5},
-            "setting rate has the default 0.5: allowed: a whole number",
+            "setting rate has the default 0.5: allowed: whole numbers",
         ),
     ],
 )
 def test_a_class_that_is_not_as_it_must_be_is_refused(names, said, monkeypatch):
-    found = _found(monkeypatch, type(changed(**names)))
+    found = _found(monkeypatch, changed_class(**names))
     assert said in found
     assert "Changed" in found and "\n" not in found
 
@@ -195,6 +201,8 @@ def test_what_is_no_method_is_refused(monkeypatch):
 
 def test_a_class_that_is_no_dataclass_is_refused(monkeypatch):
     class Plain(Method):
+        members: int = 2
+
         def network(self, context):
             return Linear()
 

@@ -38,8 +38,8 @@ def test_warmup_is_a_share_of_the_schedule_and_without_it_rates_are_constant_wit
     ("changes", "message"),
     [
         ({"lr": 0}, "lr is 0"),
-        ({"batch_size": "12.5"}, "batch_size is '12.5': allowed: a whole number"),
-        ({"nesterov": "yes"}, "nesterov is 'yes': allowed: true or false"),
+        ({"batch_size": "12.5"}, "batch_size is '12.5': allowed: whole numbers from 1"),
+        ({"nesterov": "perhaps"}, "nesterov is 'perhaps': allowed: true or false"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"momentun": 0.9}, "did you mean 'momentum'"),
         ({"weight_decay": -1}, "weight_decay is -1"),

@@ -3,7 +3,8 @@
 from nfe import data as datasets
 from nfe.common.precision import default_device, prepare_process
 from nfe.engine.trainer import Trainer
-from nfe.method import method_class, method_names
+from nfe.method import method_names, settings_class
+from nfe.method.settings import combined_method
 from nfe.suite.run import Run, specify
 
 # So long that no method changes its phase in the steps that are looked at.
@@ -13,7 +14,7 @@ BATCH = 8
 
 METHODS = tuple(method_names())
 # Those that train a network themselves.
-TRAINED = tuple(name for name in METHODS if method_class(name).member_method is None)
+TRAINED = tuple(name for name in METHODS if combined_method(settings_class(name)) is None)
 
 
 def run_of(

@@ -12,7 +12,8 @@ from device import Kind, counts, each
 from stepping import METHODS, TRAINED, run_of
 
 from nfe.common.errors import Interrupted
-from nfe.common.precision import PRECISIONS, prepare_process
+from nfe.common.modes import PRECISIONS
+from nfe.common.precision import prepare_process
 from nfe.engine import inference, latency
 from nfe.engine.batches import Normalizer
 from nfe.engine.prediction import networks
@@ -71,7 +72,7 @@ def examine(run: Run, network: torch.nn.Module, worker: Worker) -> None:
     image = Normalizer(data.card, worker.device)(data.test.images[:1])
     cost.inference(network, image)
     cost.hardware_macs(network, image)
-    run.build_method().exit_macs(network, image)
+    loading.exit_macs(run, network, image)
 
 
 @pytest.mark.parametrize("precision", [name for name in PRECISIONS if not PRECISIONS[name].fast])

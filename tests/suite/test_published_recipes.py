@@ -98,8 +98,14 @@ def test_text_and_json_give_the_same_recipe() -> None:
         ({"schedule": "step"}, r"milestones is \[\]: allowed: ascending shares"),
         ({"schedule": "step", "milestones": "0.5"}, "decay is None: allowed"),
         ({"schedule": "step", "milestones": "0.5/0.4", "decay": 0.1}, "ascending"),
-        ({"schedule": "step", "milestones": "0.5/1.5", "decay": 0.1}, "between 0 and 1"),
-        ({"schedule": "step", "milestones": "0.5", "decay": 1}, "decay is 1.0"),
+        (
+            {"schedule": "step", "milestones": "0.5/1.5", "decay": 0.1},
+            "allowed: numbers above 0 and below 1",
+        ),
+        (
+            {"schedule": "step", "milestones": "0.5", "decay": 1},
+            "decay is 1: allowed: numbers above 0 and below 1",
+        ),
         ({"milestones": "0.5"}, "only with schedule 'step'"),
         ({"schedule": "steps"}, "unknown schedule 'steps': did you mean 'step'"),
     ],

@@ -11,9 +11,10 @@ from nfe import pruning
 from nfe.cli.main import main
 from nfe.common.errors import InputError
 from nfe.common.files import write_json
+from nfe.engine import loading
 from nfe.engine.latency import measure
 from nfe.engine.runner import RunFolders, Worker, execute
-from nfe.method import Method, method_class
+from nfe.method import settings_class
 from nfe.report.release import verification
 from nfe.suite.expansion import Planned, Suite, expand, load_plan, read_config
 from nfe.suite.run import Run, from_identity, specify
@@ -43,7 +44,7 @@ def raised(monkeypatch):
             if name in pruning.PRUNERS:
                 monkeypatch.setitem(pruning.VERSIONS, name, NEXT)
             else:
-                monkeypatch.setattr(method_class(name), "version", NEXT)
+                monkeypatch.setattr(settings_class(name), "version", NEXT)
 
     return raise_to_next
 
@@ -183,7 +184,7 @@ def test_an_earlier_version_is_verified(raised, tmp_path: Path, monkeypatch) -> 
     raised("single")
     assert not checked(results).outdated
     # Another network from the same weights: what this code computes says nothing of the run.
-    monkeypatch.setattr(Method, "skeleton", lambda method, context: context.backbone(classes=3))
+    monkeypatch.setattr(loading, "skeleton", lambda method, context: context.backbone(classes=3))
     said = checked(results)
     assert said.outdated == [f"{run.name} is of single version 1: this code makes version {NEXT}"]
     assert f"{said.outdated[0]}: not recomputed from weights" in said.lines()
