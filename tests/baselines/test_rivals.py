@@ -534,7 +534,7 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("batch_ensemble", {"members": 2.5}, "members is 2.5: allowed: whole numbers"),
         ("batch_ensemble", {"repetition": 0}, "repetition is 0: allowed: whole numbers from 1"),
         ("batch_ensemble", {"repetition": 4}, "repetition is 4: allowed: .* from 1 to 3"),
-        ("batch_ensemble", {"init": 0}, "init is 0: allowed"),
+        ("batch_ensemble", {"init": 0}, "init is 0.0: allowed"),
         ("treenet", {"members": 0}, "members is 0: allowed"),
         ("treenet", {"shared": 3}, "shared is 3: allowed: whole numbers from 0 to 2"),
         ("narrow_ensemble", {"members": 0}, "members is 0: allowed: whole numbers from 1"),

@@ -14,7 +14,7 @@ from stepping import METHODS, TRAINED, run_of
 from nfe.common.errors import Interrupted
 from nfe.common.modes import PRECISIONS
 from nfe.common.precision import prepare_process
-from nfe.engine import inference, latency
+from nfe.engine import inference, latency, loading
 from nfe.engine.batches import Normalizer
 from nfe.engine.prediction import networks
 from nfe.engine.runner import RunFolders, Worker, execute, is_complete
