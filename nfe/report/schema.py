@@ -3,7 +3,10 @@
 Tables are compared as text, so a number's format is part of the format of the table.
 """
 
-SCHEMA_VERSION = 1
+# 2: exit_stages 1+2, where 1 has 1/2, which spreadsheets take for a date; column untuned.
+SCHEMA_VERSION = 2
+SCHEMAS = (1, 2)
+_SEPARATORS = {"exit_stages": "+"}
 
 # Everything that tells one setting from another; the same for all its seeds.
 SETTING = (
@@ -73,6 +76,9 @@ RUNS = (
     "schema",
 )
 
+# Columns of runs.csv and summary.csv that came with schema 2, behind all others.
+SINCE_2 = ("untuned",)
+
 DECIMALS = {
     "accuracy": 4,
     "nll": 6,
@@ -106,12 +112,26 @@ DECIMALS = {
 TIMING = ("latency_ms", "latency_ms_batch128", "latency_device", "train_seconds", "device")
 
 
-def text(column: str, value: object) -> str:
-    """Return the cell of ``column``: fixed decimals, lists joined by slashes, empty for None."""
+def added(schema: int) -> tuple[str, ...]:
+    """Return the columns that runs.csv and summary.csv have behind those of schema 1."""
+    return SINCE_2 if schema >= 2 else ()
+
+
+def newest(column: str, cell: str) -> str:
+    """Return a cell of any schema as the newest writes it."""
+    return cell.replace("/", _SEPARATORS[column]) if column in _SEPARATORS else cell
+
+
+def text(column: str, value: object, schema: int = SCHEMA_VERSION) -> str:
+    """Return the cell of ``column``: fixed decimals, lists joined, empty for None.
+
+    Lists are joined by slashes, but by + where spreadsheets would read a date (from schema 2 on).
+    """
     if value is None:
         return ""
     if isinstance(value, (list, tuple)):
-        return "/".join(text(column, part) for part in value)
+        separator = _SEPARATORS.get(column, "/") if schema >= 2 else "/"
+        return separator.join(text(column, part, schema) for part in value)
     if column in DECIMALS and isinstance(value, (int, float)):
         return f"{value:.{DECIMALS[column]}f}"
     if isinstance(value, float):

@@ -5,19 +5,21 @@ from pathlib import Path
 import pandas as pd
 
 from nfe.report.reading import read
-from nfe.report.schema import METRICS, TIMING
+from nfe.report.schema import METRICS, TIMING, newest
 
 
 def _read(path: Path) -> pd.DataFrame:
     required = ("run", "status", *METRICS)
     table = read(path / "runs.csv", required, dtype=str, keep_default_na=False)
+    table = table.apply(lambda cells: cells.map(lambda cell: newest(cells.name, cell)))
     return table.set_index("run", drop=False)
 
 
 def compare(released: Path, made: Path) -> str:
     """Return what differs between two results folders, as text.
 
-    Rows are matched by run; timing columns are left out, since they depend on the machine.
+    Rows are matched by run; timing columns are left out, since they depend on the machine. The two
+    may be of different schemas: what only the notation tells apart is no difference.
 
     Raises:
         InputError: a folder has no runs.csv.
@@ -26,7 +28,7 @@ def compare(released: Path, made: Path) -> str:
     lines = [f"{run}: only in {released}" for run in before.index.difference(after.index)]
     lines += [f"{run}: only in {made}" for run in after.index.difference(before.index)]
     shared = [run for run in before.index if run in after.index]
-    columns = [c for c in before.columns if c in after.columns and c not in TIMING]
+    columns = [c for c in before.columns if c in after.columns and c not in (*TIMING, "schema")]
     equal = 0
     for run in shared:
         changed = [c for c in columns if before.at[run, c] != after.at[run, c]]

@@ -12,7 +12,19 @@ from nfe.common.errors import InputError
 from nfe.common.files import csv_bytes, read_json, write_bytes
 from nfe.report import comparison, curves, evaluations, literature, selection, summaries
 from nfe.report.reading import read
-from nfe.report.schema import COSTS, METRICS, MORE_METRICS, RUNS, SCHEMA_VERSION, SETTING, text
+from nfe.report.release import manifest
+from nfe.report.schema import (
+    COSTS,
+    METRICS,
+    MORE_METRICS,
+    RUNS,
+    SCHEMA_VERSION,
+    SCHEMAS,
+    SETTING,
+    SINCE_2,
+    added,
+    text,
+)
 from nfe.report.statistics import summarize
 from nfe.suite.expansion import MEMBERS, Planned, Suite
 from nfe.suite.outputs import RESULT_FILES, network_name
@@ -42,13 +54,45 @@ SUMMARY = (
 )
 
 
-def run_rows(suite: Suite, results: Path, partial: bool = False) -> list[Row]:
+def written_schema(suite: Suite, results: Path) -> int:
+    """Return the schema in which a suite's tables are written.
+
+    The tables of a plan that is released stay in the schema of its last release, however often
+    they are rebuilt; all others are in the newest.
+    """
+    versions = manifest.releases(results)
+    if not versions:
+        return SCHEMA_VERSION
+    folder = results / "releases" / versions[-1]
+    if read_json(folder / manifest.NAME)["plan"] != suite.digest:
+        return SCHEMA_VERSION
+    return _schema_of(folder / "runs.csv") or SCHEMA_VERSION
+
+
+def found_schema(suite: Suite, results: Path) -> int:
+    """Return the schema of the tables that are there; of none, or damaged ones, that to write."""
+    table = results / "runs.csv"
+    found = _schema_of(table) if table.exists() else None
+    return found or written_schema(suite, results)
+
+
+def _schema_of(table: Path) -> int | None:
+    """Return the one schema that the rows of a runs.csv name; None where it is not known."""
+    cells = set(read(table, ("schema",), dtype=str, keep_default_na=False)["schema"])
+    named = [schema for schema in SCHEMAS if cells == {str(schema)}]
+    return named[0] if named else None
+
+
+def run_rows(
+    suite: Suite, results: Path, partial: bool = False, schema: int = SCHEMA_VERSION
+) -> list[Row]:
     """Return one row per run of the suite, in the suite's order.
 
     Args:
         suite: the plan.
         results: the suite's results folder.
         partial: leave out runs that are neither finished nor failed, instead of refusing.
+        schema: of the rows.
 
     Raises:
         InputError: a run's results are missing.
@@ -57,10 +101,10 @@ def run_rows(suite: Suite, results: Path, partial: bool = False) -> list[Row]:
     for planned in suite.runs:
         folder = results / "runs" / planned.run.name
         if all((folder / name).exists() for name in RESULT_FILES):
-            rows.append(_row(suite, planned, folder, results))
+            rows.append(_cells(_values(suite, planned, folder, results), schema))
         elif (folder / "failure.json").exists():
             failed = {"status": "failed"}
-            rows.append(_cells(_identity(suite, planned) | failed))
+            rows.append(_cells(_identity(suite, planned) | failed, schema))
         elif not partial:
             raise InputError(f"{folder}: the run is not finished; --partial leaves it out")
     return rows
@@ -96,11 +140,11 @@ def _identity(suite: Suite, planned: Planned) -> dict[str, Any]:
         "batch_size": run.recipe.batch_size,
         "recipe": json.dumps(dataclasses.asdict(run.recipe), sort_keys=True),
         "audit": str(run.audit).lower(),
-        "schema": SCHEMA_VERSION,
+        "untuned": str(run.protocol == "equal" and run.method in suite.untuned).lower(),
     }
 
 
-def _row(suite: Suite, planned: Planned, folder: Path, results: Path) -> Row:
+def _values(suite: Suite, planned: Planned, folder: Path, results: Path) -> dict[str, Any]:
     if read_json(folder / "config.json") != planned.run.identity():
         raise InputError(f"{folder / 'config.json'}: not the run that the suite plans")
     metrics = read_json(folder / "metrics.json")
@@ -112,11 +156,12 @@ def _row(suite: Suite, planned: Planned, folder: Path, results: Path) -> Row:
     if latency.exists():
         measured = read_json(latency)
         values |= {k: measured[k] for k in ("latency_ms", "latency_ms_batch128", "latency_device")}
-    return _cells(values)
+    return values
 
 
-def _cells(values: dict[str, Any]) -> Row:
-    return {column: text(column, values.get(column)) for column in RUNS}
+def _cells(values: dict[str, Any], schema: int) -> Row:
+    values = values | {"schema": schema}
+    return {c: text(c, values.get(c), schema) for c in (*RUNS, *added(schema))}
 
 
 def setting_key(row: Row) -> tuple[str, ...]:
@@ -149,6 +194,7 @@ def _summary(seeds: Sequence[Row]) -> Row:
     first = good[0] if good else seeds[0]
     constant = (*SETTING, "settings", "epochs", *RECIPE, "latency_ms", "latency_device")
     summary = {column: first[column] for column in (*constant, "recipe", "schema")}
+    summary |= {column: first[column] for column in SINCE_2 if column in first}
     # Each seed prunes other weights, so the costs on what is left differ from seed to seed.
     summary |= {column: _mean_count([row[column] for row in good]) for column in COSTS}
     summary["seeds"] = str(len(good))
@@ -213,6 +259,7 @@ def setting_words(row: Row, compared: set[str]) -> str:
         "s": row["sparsity"] if row["pruning"] != "none" else "",
         "ratio": row["grouping_ratio"],
         "exits after": row["exit_stages"],
+        "recipe": "not tuned" if row.get("untuned") == "true" else "",
         **{key.replace("_", " "): value for key, value in details.items()},
     }
     return ", ".join(f"{k} {v}" for k, v in about.items() if v not in ("", None))
@@ -401,13 +448,15 @@ def metrics_json(summary: Sequence[Row]) -> bytes:
     return (json.dumps(nested, indent=1, allow_nan=False) + "\n").encode()
 
 
-def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, bytes]:
+def contents(
+    suite: Suite, results: Path, partial: bool = False, schema: int = SCHEMA_VERSION
+) -> dict[str, bytes]:
     """Return every table by file name, rebuilt from the runs' files.
 
     Raises:
         InputError: a run's results are missing.
     """
-    rows = run_rows(suite, results, partial)
+    rows = run_rows(suite, results, partial, schema)
     summary = summary_rows(rows)
     seeds = by_label(rows)
     pairs = [*comparison.headline_pairs(seeds), *comparison.wanted_pairs(seeds, suite.comparisons)]
@@ -415,9 +464,9 @@ def contents(suite: Suite, results: Path, partial: bool = False) -> dict[str, by
     evaluated = evaluations.rows(seeds, results / "runs")
     audited = selection.rows(seeds, results / "runs")
     return {
-        "runs.csv": csv_bytes(RUNS, rows),
+        "runs.csv": csv_bytes((*RUNS, *added(schema)), rows),
         "curves.csv": csv_bytes(curves.COLUMNS, curves.rows(seeds, results / "runs")),
-        "summary.csv": csv_bytes(SUMMARY, summary),
+        "summary.csv": csv_bytes((*SUMMARY, *added(schema)), summary),
         "comparisons.csv": csv_bytes(comparison.COLUMNS, comparison.cells(compared)),
         "summary.json": metrics_json(summary),
         "summary.md": markdown(suite, summary, absent(suite, rows)).encode(),
@@ -433,7 +482,11 @@ def write(suite: Suite, results: Path, partial: bool = False) -> None:
     Raises:
         InputError: a run's results are missing.
     """
-    for name, content in contents(suite, results, partial).items():
+    schema = written_schema(suite, results)
+    if schema == 1:
+        # Neither these tables nor the plan beside them knew of it.
+        suite = dataclasses.replace(suite, untuned=())
+    for name, content in contents(suite, results, partial, schema).items():
         write_bytes(results / name, content)
     plan = results / f"plan-{suite.digest}.json"
     for old in results.glob("plan-*.json"):

@@ -44,6 +44,8 @@ _RECIPE_KEYS = tuple(field.name for field in dataclasses.fields(Recipe))
 _GRID_KEYS = ("include", "exclude")
 # What of a plan says how its runs are made, and changes no number.
 _MAKING = ("runs_per_process", "checkpoint_seconds")
+# And what it says for the tables' readers, about recipes that the runs' identities hold in full.
+_TELLING = ("untuned",)
 # Runs that are only there because another run combines them.
 MEMBERS = "members"
 
@@ -68,7 +70,7 @@ class Suite:
         checkpoint_seconds: seconds between saved states.
         comparisons: names of the first run of a setting and of its baseline, for each comparison
             that the configuration asks for besides those of the headline.
-        untuned: methods that run with the default recipe beside tuned ones; told by plans alone.
+        untuned: methods that run with the default recipe beside tuned ones.
     """
 
     name: str
@@ -96,12 +98,13 @@ class Suite:
                 if self.comparisons
                 else {}
             ),
+            **({"untuned": list(self.untuned)} if self.untuned else {}),
         }
 
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits over what the tables depend on."""
-        told = {k: v for k, v in self.record().items() if k not in _MAKING}
+        told = {k: v for k, v in self.record().items() if k not in (*_MAKING, *_TELLING)}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     def chunks(self) -> list[list[Run]]:
@@ -401,6 +404,7 @@ def load_plan(path: Path) -> Suite:
             record["runs_per_process"],
             record["checkpoint_seconds"],
             tuple((setting, baseline) for setting, baseline in record.get("comparisons", ())),
+            tuple(record.get("untuned", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a plan ({error})") from None

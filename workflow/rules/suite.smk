@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from nfe.cluster import site, estimate
 from nfe.data import outliers
 from nfe.common.errors import InputError
-from nfe.common.files import make_directory, write_json
+from nfe.common.files import make_directory, read_json, write_json
 from nfe.suite.outputs import RESULT_FILES, evaluation_files, network_name
 from nfe.suite.expansion import SCHEMA, check_groups, expand, read_config, timed
 from nfe.report.catalogue import FORMATS, available
@@ -20,7 +20,9 @@ try:
     SUITE = expand(config)
     # Jobs read the plan from a file of its own content: it cannot change under a running job.
     PLAN = Path(".snakemake", "plans", f"{SUITE.name}-{SUITE.digest}.json")
-    if not PLAN.exists():
+    # What it tells of recipes is no part of its name: the tables need it as it is now.
+    told = read_json(PLAN).get("untuned", []) if PLAN.exists() else None
+    if told != list(SUITE.untuned):
         make_directory(PLAN.parent)
         write_json(PLAN, SUITE.record())
     # What is asked for beyond clean accuracy, and of which runs.

@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from nfe.report.schema import METRICS, text
+from nfe.report.schema import METRICS, SINCE_2, newest, text
 from nfe.report.table_diff import compare
 from nfe.report.tables import Row, labels
 
@@ -45,7 +45,11 @@ def moved(suite_name: str, version: str, folder: Path, previous: Path | None) ->
 
 def _settings(folder: Path) -> dict[str, Row]:
     with open(folder / "summary.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+        rows = [
+            # A version may be in an older schema: a setting has one name in both.
+            {column: newest(column, cell) for column, cell in row.items() if column not in SINCE_2}
+            for row in csv.DictReader(file)
+        ]
     return dict(zip(labels(rows), rows, strict=True))
 
 

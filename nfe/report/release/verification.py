@@ -148,7 +148,8 @@ class _Verification:
 
     def _tables(self, suite: Suite, released: bool) -> Iterator[str]:
         frozen = latest_files(self.results) if released else None
-        for name, content in tables.contents(suite, self.results).items():
+        schema = tables.found_schema(suite, self.results)
+        for name, content in tables.contents(suite, self.results, schema=schema).items():
             path = self.results / name
             text = content.decode()
             if not path.exists():
