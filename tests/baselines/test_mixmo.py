@@ -12,7 +12,7 @@ from rivals import method, network, unsettle_norms
 from torch import Tensor
 
 from baselines import mixmo
-from baselines.mixmo import Mixture, MixMo, TwoInputs, draw_mixture, edges, weights
+from baselines.mixmo import MixMo, Mixture, TwoInputs, draw_mixture, edges, weights
 from nfe.method import Step
 
 TIGHT = {"atol": 1e-5, "rtol": 1e-5}
