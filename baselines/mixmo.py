@@ -26,7 +26,8 @@ class TwoInputs(nn.Module):
         head: the head, the first member's classes first.
         size: height and width of the stems' features.
         patch: probability that a batch is mixed by patches, at the run's present step.
-        maps: the present step's mixing maps (rows, 1, *size), None before the first.
+        mixture: the present step's draws, None before the first; on a GPU always in the same
+            memory.
     """
 
     def __init__(self, backbone: Backbone, second: nn.Module, image: Tensor) -> None:
@@ -38,17 +39,17 @@ class TwoInputs(nn.Module):
         self.stages, self.head = backbone.stages, backbone.head
         self.size = (height, width)
         self.patch = 0.0
-        self.maps: Tensor | None = None
+        self.mixture: Mixture | None = None
 
-    def mix_by(self, maps: Tensor, device: torch.device) -> None:
-        """Let ``maps``, drawn on the CPU, be the step's; on a GPU always in the same memory."""
+    def mix_by(self, drawn: "Mixture", device: torch.device) -> None:
+        """Let what was drawn on the CPU be the step's."""
         if device.type == "cpu":
-            self.maps = maps
+            self.mixture = drawn
             return
-        if self.maps is None or self.maps.shape != maps.shape:
-            self.maps = torch.empty(maps.shape, device=device)
+        if self.mixture is None or self.mixture.rows.shape != drawn.rows.shape:
+            self.mixture = Mixture(torch.empty(drawn.rows.shape, device=device))
         # From page-locked memory, or the copy would wait for the GPU.
-        self.maps.copy_(maps.contiguous().pin_memory(), non_blocking=True)
+        self.mixture.rows.copy_(drawn.rows.pin_memory(), non_blocking=True)
 
     def forward(self, x: Tensor, maps: Tensor | None = None) -> Tensor:
         """Return logits (rows, 2, classes).
@@ -70,8 +71,40 @@ class TwoInputs(nn.Module):
         return logits
 
 
-def boxes(shares: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return maps that are 1 in a box, 0 around it: CutMix (Yun et al., ICCV 2019).
+@dataclass(frozen=True)
+class Mixture:
+    """A step's draws: small, for maps are made where the network is.
+
+    Attributes:
+        rows: (rows, 6), of each row: the first row of its box and the one behind the last, the
+            same for columns, and how much of the first input is inside the box, and around it.
+        linear: whether all of this is the same everywhere, which saves a CPU the boxes.
+    """
+
+    rows: Tensor
+    linear: bool = False
+
+    def maps(self, size: tuple[int, int]) -> Tensor:
+        """Return the mixing maps (rows, 1, *size)."""
+        inside, around = self.rows[:, 4:].contiguous().unbind(1)
+        if self.linear:
+            return inside[:, None, None, None].expand(len(inside), 1, *size)
+        height, width = (
+            _between(self.rows[:, 2 * axis, None], self.rows[:, 2 * axis + 1, None], side)
+            for axis, side in enumerate(size)
+        )
+        box = height[:, :, None] & width[:, None, :]
+        return torch.where(box, inside[:, None, None], around[:, None, None])[:, None]
+
+
+def _between(first: Tensor, end: Tensor, side: int) -> Tensor:
+    """Return whether each of ``side`` places is from ``first`` to before ``end``."""
+    place = torch.arange(side, device=first.device)
+    return (place >= first) & (place < end)
+
+
+def edges(shares: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return the edges of boxes as in CutMix (Yun et al., ICCV 2019).
 
     Args:
         shares: (rows,), of the area that the box takes before it is clipped at the borders.
@@ -79,29 +112,26 @@ def boxes(shares: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
         size: height and width of the maps.
 
     Returns:
-        (rows, 1, height, width).
+        (rows, 4): first row, the one behind the last, first column, the one behind the last.
     """
-    inside = []
-    for axis, side in enumerate(size):
-        half = (shares.sqrt() * side).long() // 2
-        centre, place = centres[:, axis], torch.arange(side)
-        inside.append((place >= (centre - half)[:, None]) & (place < (centre + half)[:, None]))
-    return (inside[0][:, :, None] & inside[1][:, None, :])[:, None].float()
+    halves = torch.stack([(shares.sqrt() * side).long() // 2 for side in size], dim=1)
+    return torch.stack([centres - halves, centres + halves], dim=2).flatten(1).float()
 
 
-def draw_maps(rows: int, size: tuple[int, int], patch: float, alpha: float) -> Tensor:
-    """Draw mixing maps (rows, 1, *size) on the CPU, from PyTorch's global stream.
+def draw_mixture(rows: int, size: tuple[int, int], patch: float, alpha: float) -> Mixture:
+    """Draw how rows are mixed on the CPU, from PyTorch's global stream.
 
     λ ~ Beta(α, α) for each row. All rows together are, with probability ``patch``, boxes of
     area λ, and then with probability 1/2 the rest around them; else they are λ everywhere.
     """
-    shares = torch.distributions.Beta(alpha, alpha).sample((rows,))
+    shares = torch.distributions.Beta(alpha, alpha, validate_args=False).sample((rows,))
     centres = torch.stack([torch.randint(side, (rows,)) for side in size], dim=1)
-    by_patch, swapped = torch.rand(2) < torch.tensor([patch, 0.5])
-    if not by_patch:
-        return shares[:, None, None, None].expand(rows, 1, *size)
-    maps = boxes(shares, centres, size)
-    return 1 - maps if swapped else maps
+    by_patch, swapped = (torch.rand(2) < torch.tensor([patch, 0.5])).tolist()
+    inside = torch.full((rows,), float(not swapped)) if by_patch else shares
+    around = 1 - inside if by_patch else shares
+    places = edges(shares, centres, size)
+    values = torch.stack([inside, around], dim=1)
+    return Mixture(torch.cat([places, values], dim=1), linear=not by_patch)
 
 
 def weights(maps: Tensor, root: float) -> Tensor:
@@ -147,11 +177,13 @@ class MixMo(MixMoSettings, FormsBatches, Phases, DrawsOnCpu, Method):
     def draw(self, network: nn.Module, inputs: Tensor) -> None:
         """Draw the rows' mixing maps."""
         made = cast(TwoInputs, network)
-        made.mix_by(draw_maps(len(inputs), made.size, made.patch, self.alpha), inputs.device)
+        drawn = draw_mixture(len(inputs), made.size, made.patch, self.alpha)
+        made.mix_by(drawn, inputs.device)
 
     def loss(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return Σ_i w_i CE(z_i, y_i), mean over rows; w follows the mixing ratio of ``draw``."""
-        maps = cast(Tensor, cast(TwoInputs, network).maps)
+        made = cast(TwoInputs, network)
+        maps = cast(Mixture, made.mixture).maps(made.size)
         logits: Tensor = network(inputs, maps)
         each = F.cross_entropy(
             exact(logits).flatten(0, 1), targets.flatten(), reduction="none"

@@ -7,7 +7,7 @@ dense layer at the sparse weights.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from nfe import pruning
 from nfe.method import SGD, Step
+
+# Weights that are masked at once: the factors take memory for this time.
+PORTION = 1 << 23
 
 
 @torch.no_grad()
@@ -46,10 +49,36 @@ def _layers(network: nn.Module) -> Iterator[tuple[nn.Parameter, Tensor]]:
 @torch.no_grad()
 def keep_sparse(network: nn.Module, optimizer: SGD) -> None:
     """Set masked weights and their momentum to zero."""
-    for weight, mask in _layers(network):
-        weight.mul_(mask)
-        for value in optimizer.state.get(weight, {}).values():
-            value.mul_(mask)
+    for weights, masks in _portions(list(_layers(network))):
+        factors = _factors(weights, masks) if weights[0].is_cuda else masks
+        torch._foreach_mul_(weights, factors)
+        states = [optimizer.state.get(weight, {}) for weight in weights]
+        for name in sorted({name for state in states for name in state}):
+            kept = [(s[name], f) for s, f in zip(states, factors, strict=True) if name in s]
+            torch._foreach_mul_([value for value, _ in kept], [factor for _, factor in kept])
+
+
+def _factors(weights: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
+    """Return masks in the weights' type: a GPU multiplies many tensors at once only by such."""
+    factors = [torch.empty_like(weight) for weight in weights]
+    torch._foreach_copy_(factors, masks)
+    return factors
+
+
+def _portions(
+    layers: Sequence[tuple[nn.Parameter, Tensor]],
+) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """Yield weights and masks of a few layers at a time, ``PORTION`` weights or one layer."""
+    weights: list[Tensor] = []
+    masks: list[Tensor] = []
+    for weight, mask in layers:
+        if weights and sum(w.numel() for w in weights) + weight.numel() > PORTION:
+            yield weights, masks
+            weights, masks = [], []
+        weights.append(weight)
+        masks.append(mask)
+    if weights:
+        yield weights, masks
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -12,7 +12,8 @@ from torch.nn.utils import parametrize
 
 from nfe.common.errors import CollapseError
 from nfe.common.files import make_directory, write_json
-from nfe.common.precision import autocast, prepare_process
+from nfe.common.parametrized import make_plain
+from nfe.common.precision import InPrecision, prepare_process
 from nfe.data import Data
 from nfe.engine.batches import Normalizer
 from nfe.engine.environment import device_name, environment
@@ -35,20 +36,6 @@ class _Materializable(Protocol):
         """Return a copy in which every layer has a weight of its own."""
 
 
-class _InPrecision(nn.Module):
-    """A network with its precision's context around the forward pass."""
-
-    def __init__(self, network: nn.Module, precision: str) -> None:
-        super().__init__()
-        self.network = network
-        self._precision = precision
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        with autocast(self._precision, x.device):
-            logits: torch.Tensor = self.network(x)
-        return logits
-
-
 def deployed(network: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode with ordinary weights, as a user would deploy it.
 
@@ -60,22 +47,8 @@ def deployed(network: nn.Module) -> nn.Module:
     mine = copy.deepcopy(network).eval()
     for layer in mine.modules():
         if parametrize.is_parametrized(layer):
-            _apply_parametrizations(layer)
+            make_plain(layer)
     return mine
-
-
-def _apply_parametrizations(layer: nn.Module) -> None:
-    """Give a layer its parametrized tensors as ordinary parameters.
-
-    PyTorch's ``remove_parametrizations`` takes the attribute from the class, which a copy shares
-    with its original: the original would be left without a weight.
-    """
-    names = list(cast(nn.ModuleDict, layer.parametrizations))
-    values = {name: getattr(layer, name).detach().clone() for name in names}
-    layer.__class__ = parametrize.type_before_parametrizations(layer)
-    del layer._modules["parametrizations"]
-    for name, value in values.items():
-        layer.register_parameter(name, nn.Parameter(value))
 
 
 def deployed_network(run: Run, data: Data, device: torch.device) -> nn.Module:
@@ -85,7 +58,7 @@ def deployed_network(run: Run, data: Data, device: torch.device) -> nn.Module:
         InputError: the network cannot be built, or a layer collapses.
     """
     network, _ = build_network(run, run.build_method(), data)
-    return _InPrecision(deployed(network).to(device), run.precision)
+    return InPrecision(deployed(network).to(device), run.precision, lift=False)
 
 
 def measure(run: Run, folder: Path, worker: Worker) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ from nfe.data import Data, soundness
 from nfe.engine import checkpoint, inference, plugin
 from nfe.engine.batches import Normalizer, TrainingBatches, example
 from nfe.engine.checkpoint import Progress
+from nfe.engine.compiling import compiled
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recording import Recorder
 from nfe.evaluation import metrics
@@ -148,8 +148,7 @@ class Trainer:
         self._forward = self._in_precision(self.network)
         self._counted = self._forward
         if mode.fast and on_gpu:
-            compiled = cast(nn.Module, torch.compile(self.network))
-            self._forward = self._in_precision(compiled)
+            self._forward = self._in_precision(compiled(self.network))
         self._recorder = self._make_recorder() if record and on_gpu else None
         # Reading a loss waits for the GPU: there, several are read at a time.
         self._read_every = READ_EVERY if on_gpu else 1

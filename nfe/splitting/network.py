@@ -26,6 +26,7 @@ from nfe.splitting.faithful import check_faithful
 from nfe.splitting.inputs import check_example
 from nfe.splitting.path_layers import SplitWeight, for_path, stand_alone
 from nfe.splitting.plain import kept_pruned, plain_copy
+from nfe.splitting.selection import selected_at_once
 from nfe.splitting.stages import staged
 
 
@@ -80,11 +81,13 @@ class FissionNetwork(ExitNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (batch, channels, h, w) to logits (batch, exits, classes), exit 1 first."""
-        trunk, done, logits = self.stem(x), 0, []
-        for path in range(1, self.exits + 1):
-            trunk = self.along(self.exits, trunk, done, self.leaves(path))
-            done = self.leaves(path)
-            logits.append(self.branch(path, trunk))
+        splits = [cast(SplitWeight, split) for split in self.weights.values()]
+        with selected_at_once(splits, self.exits):
+            trunk, done, logits = self.stem(x), 0, []
+            for path in range(1, self.exits + 1):
+                trunk = self.along(self.exits, trunk, done, self.leaves(path))
+                done = self.leaves(path)
+                logits.append(self.branch(path, trunk))
         return torch.stack(logits, dim=1)
 
     def materialized(self) -> Self:

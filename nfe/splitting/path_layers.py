@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from nfe.common.errors import InputError
 from nfe.splitting.grouping import PRUNED
+from nfe.splitting.selection import Selected
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -41,7 +42,10 @@ class SplitWeight(nn.Module):
     Attributes:
         weight: the dense parameter; pruned entries are zero and stay zero.
         group: uint8, the number of the path that owns each weight, 0 where pruned.
+        selected: see ``nfe.splitting.selection``.
     """
+
+    selected: Selected | None = None
 
     def __init__(self, weight: nn.Parameter, group: Tensor) -> None:
         super().__init__()
@@ -141,6 +145,12 @@ class Share:
     def weight(self) -> Tensor:
         """Compute the share."""
         return self.split.select(self.path)
+
+    def for_product(self) -> Tensor:
+        """Return the share for a convolution or a matrix product, selected or computed."""
+        selected = self.split.selected
+        share = None if selected is None else selected.share(self.path)
+        return self.weight() if share is None else share
 
     def refusal(self) -> str:
         """Say why the share cannot be changed, and what can."""
@@ -259,7 +269,7 @@ class _PathConv(PathLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve with the path's share."""
         conv = cast(nn.Conv2d, self)
-        out: Tensor = conv._conv_forward(x, self._share.weight(), conv.bias)
+        out: Tensor = conv._conv_forward(x, self._share.for_product(), conv.bias)
         return out
 
 
@@ -288,7 +298,7 @@ class PathLinear(PathLayer, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply by the path's share."""
-        return functional.linear(x, self._share.weight(), self.bias)
+        return functional.linear(x, self._share.for_product(), self.bias)
 
 
 _classes: dict[type[nn.Module], type[PathLayer]] = {

@@ -2,13 +2,13 @@
 
 import copy
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nfe.common.errors import InputError
+from nfe.common.parametrized import make_plain, parametrizations
 from nfe.pruning import Mask, Masks, check_ordinary
 from nfe.splitting.stages import in_mode
 
@@ -34,37 +34,15 @@ def plain_copy(model: nn.Module) -> tuple[nn.Module, Kept]:
     kept = {m: mask for m in found if (mask := _mask(m)) is not None}
     with in_mode(mine, training=False):
         for module in found:
-            _make_plain(module)
+            make_plain(module)
     return mine, kept
-
-
-def _parametrizations(module: nn.Module) -> Mapping[str, parametrize.ParametrizationList]:
-    return cast("Mapping[str, parametrize.ParametrizationList]", module.parametrizations)
 
 
 def _mask(module: nn.Module) -> Tensor | None:
     """Return where a pruned layer's weights survive; None where it is not pruned."""
-    parts = _parametrizations(module)
+    parts = parametrizations(module)
     found = [p.mask for p in parts["weight"] if isinstance(p, Mask)] if "weight" in parts else []
     return torch.stack(found).all(dim=0) if found else None
-
-
-def _make_plain(module: nn.Module) -> None:
-    # Not by remove_parametrizations: it takes the weight off the class, which a copy has in
-    # common with the network that it was copied from.
-    made: list[tuple[str, Tensor, bool, bool]] = []
-    for name, parts in _parametrizations(module).items():
-        own = list(parts.parameters(recurse=False))
-        with torch.no_grad():
-            value = cast(Tensor, getattr(module, name)).detach().clone()
-        made.append((name, value, bool(own), any(p.requires_grad for p in own)))
-    del module._modules["parametrizations"]
-    module.__class__ = type(module).__bases__[0]
-    for name, value, is_parameter, trained in made:
-        if is_parameter:
-            module.register_parameter(name, nn.Parameter(value, trained))
-        else:
-            module.register_buffer(name, value)
 
 
 def kept_pruned(layers: Mapping[str, nn.Module], kept: Kept, sparsity: float) -> Masks:

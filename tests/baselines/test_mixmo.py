@@ -12,7 +12,7 @@ from rivals import method, network, unsettle_norms
 from torch import Tensor
 
 from baselines import mixmo
-from baselines.mixmo import MixMo, TwoInputs, boxes, draw_maps, weights
+from baselines.mixmo import MixMo, Mixture, TwoInputs, draw_mixture, edges, weights
 from nfe.method import Step
 
 TIGHT = {"atol": 1e-5, "rtol": 1e-5}
@@ -28,11 +28,30 @@ def test_boxes_by_hand() -> None:
     # Sides 8 · √(1/4) = 4 and 6 · √(1/4) = 3, of which 2 and 1 lie on either side of the centre.
     shares = torch.tensor([0.25, 0.25, 0.0])
     centres = torch.tensor([[4, 3], [0, 5], [4, 3]])
-    maps = boxes(shares, centres, (8, 6))
+    found = edges(shares, centres, (8, 6))
+    assert found.tolist() == [[2, 6, 2, 4], [-2, 2, 4, 6], [4, 4, 3, 3]]
+    inside_around = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.25, 0.5]])
+    maps = Mixture(torch.cat([found, inside_around], dim=1)).maps((8, 6))
     expected = torch.zeros(3, 1, 8, 6)
     expected[0, 0, 2:6, 2:4] = 1
-    expected[1, 0, 0:2, 4:6] = 1
+    expected[1] = 1
+    expected[1, 0, 0:2, 4:6] = 0
+    expected[2] = 0.5
     assert torch.equal(maps, expected)
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=20, deadline=None)
+def test_ratios_are_boxes_with_the_same_inside_and_around(seed: int) -> None:
+    """As a GPU makes them, which cannot choose once a step is recorded."""
+    torch.manual_seed(seed)
+    drawn = draw_mixture(5, (8, 6), 0.0, 2.0)
+    assert drawn.linear
+    assert torch.equal(Mixture(drawn.rows).maps((8, 6)), drawn.maps((8, 6)))
+
+
+def draw_maps(rows: int, size: tuple[int, int], patch: float, alpha: float) -> Tensor:
+    return draw_mixture(rows, size, patch, alpha).maps(size)
 
 
 def test_weights_by_hand() -> None:
@@ -114,10 +133,9 @@ def test_exchanged_stems_and_heads_are_exchanged_members() -> None:
 
 
 def test_the_loss_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    maps = torch.zeros(2, 1, 16, 16)
-    maps[0, 0, :2] = 1  # λ = 1/8: cube roots as 1/2 to 0.9565
-    maps[1] = 0.5
-    monkeypatch.setattr(mixmo, "draw_maps", lambda *_: maps)
+    # λ = 1/8: cube roots as 1/2 to 0.9565.
+    rows = torch.tensor([[0, 2, 0, 16, 1, 0], [0, 0, 0, 0, 0.5, 0.5]])
+    monkeypatch.setattr(mixmo, "draw_mixture", lambda *_: Mixture(rows))
     net, chosen = made(), method("mixmo")
     inputs, targets = torch.randn(2, 6, 16, 16), torch.tensor([[1, 4], [0, 0]])
     chosen.draw(net, inputs)
