@@ -1,5 +1,6 @@
 """MixMo (Ramé et al., ICCV 2021): two inputs, mixed as features, and two outputs."""
 
+from dataclasses import dataclass
 from typing import cast
 
 import torch

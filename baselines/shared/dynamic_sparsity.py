@@ -42,7 +42,7 @@ def sparsify(network: nn.Module, sparsity: float, seed: int) -> nn.Module:
 def _layers(network: nn.Module) -> Iterator[tuple[nn.Parameter, Tensor]]:
     """Yield weight and mask of every sparse layer."""
     for layer in network.modules():
-        if isinstance(mask := getattr(layer, "mask", None), Tensor):
+        if (mask := layer._buffers.get("mask")) is not None:
             yield cast(nn.Parameter, layer.weight), mask
 
 
@@ -71,12 +71,14 @@ def _portions(
     """Yield weights and masks of a few layers at a time, ``PORTION`` weights or one layer."""
     weights: list[Tensor] = []
     masks: list[Tensor] = []
+    entries = 0
     for weight, mask in layers:
-        if weights and sum(w.numel() for w in weights) + weight.numel() > PORTION:
+        if weights and entries + weight.numel() > PORTION:
             yield weights, masks
-            weights, masks = [], []
+            weights, masks, entries = [], [], 0
         weights.append(weight)
         masks.append(mask)
+        entries += weight.numel()
     if weights:
         yield weights, masks
 

@@ -3,6 +3,7 @@
 Plans of thousands of runs look in this table, costs.json, and need no PyTorch.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -52,6 +53,11 @@ def key(run: Run) -> str:
         "dtype": PRECISIONS[run.precision].dtype or _FLOAT32,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def plain(run: Run) -> Run:
+    """Return the run of a single network on the same data."""
+    return dataclasses.replace(run, method="single", settings={}, versions={})
 
 
 @functools.cache

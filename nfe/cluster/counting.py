@@ -140,7 +140,8 @@ def main(paths: list[str]) -> None:
     wanted: dict[str, Run] = {}
     for path in paths:
         suite = expand(read_config(Path(path)))
-        wanted |= {costs.key(r): r for chunk in suite.chunks() for r in chunk}
+        trained = [run for chunk in suite.chunks() for run in chunk]
+        wanted |= {costs.key(r): r for run in trained for r in (run, costs.plain(run))}
     known = costs.table() if costs.TABLE.exists() else {}
     found = {}
     for number, (name, run) in enumerate(sorted(wanted.items()), start=1):

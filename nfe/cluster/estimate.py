@@ -5,7 +5,6 @@ the high side: a limit must not be missed by much, and one that is missed costs 
 next attempt continues with a longer one. ``nfe-bench plan`` takes it on named GPUs.
 """
 
-import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
@@ -127,18 +126,13 @@ def training_macs(run: Run) -> float:
     return cost(run).step_macs * _images(run) * run.epochs * run.method_settings().trainings()
 
 
-def _plain(run: Run) -> Run:
-    """Return the run of a single network on the same data."""
-    return dataclasses.replace(run, method="single", settings={}, versions={})
-
-
 def seconds(run: Run, device: Device) -> float:
     """Return an estimate of the seconds that a run trains on one device."""
     if run.members():
         return 0.0
     trained = run.epochs * run.method_settings().trainings()
     # A step takes as many times a single network's launches as it takes its multiply-adds.
-    networks = max(1.0, cost(run).step_macs / cost(_plain(run)).step_macs)
+    networks = max(1.0, cost(run).step_macs / cost(costs.plain(run)).step_macs)
     steps = trained * math.ceil(_images(run) / run.recipe.batch_size) * networks
     return max(training_macs(run) / device.speed(run.precision), steps * device.step_seconds)
 

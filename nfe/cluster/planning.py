@@ -169,7 +169,7 @@ def lines(suite: Suite, found: Sequence[Cost], gpus: int = 0) -> Iterator[str]:
     yield f"longest chain: {found[0].longest}"
     if suite.untuned:
         yield f"not tuned, so with the default recipe: {', '.join(suite.untuned)}"
-    epochs = sum(run.epochs * run.build_method().trainings() for run in runs)
+    epochs = sum(run.epochs * run.method_settings().trainings() for run in runs)
     yield (
         f"{len(suite.runs)} runs: {len(runs)} train ({epochs} epochs, in {len(suite.chunks())} "
         f"processes), {len(suite.combined())} combine others"

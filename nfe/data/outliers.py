@@ -4,7 +4,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nfe import data as datasets
 from nfe.common.errors import InputError, unknown
@@ -67,6 +66,7 @@ def photographs(card: Card) -> Split:
     Side by side at the photographs' own resolution, grey where the card has one channel. JPEG
     decoders differ by a grey level here and there. Labels are the photograph's number.
     """
+    import torch
     from PIL import Image
     from sklearn.datasets import load_sample_images
 
@@ -87,6 +87,8 @@ def unseen_classes(card: Card, root: Path | None = None) -> Split:
     Raises:
         InputError: the card has every class, or the data set is not prepared.
     """
+    import torch
+
     test = datasets.load(_whole(card), root).test
     return test.where(~torch.isin(test.labels, torch.from_numpy(datasets.labels(card))))
 
