@@ -11,7 +11,7 @@ PAGE = (ROOT / "docs" / "api.md").read_text()
 
 @pytest.mark.parametrize("module", ["nfe", "nfe.method"])
 def test_every_public_name_is_on_the_page(module: str) -> None:
-    shown = set(re.findall(r"^\.\. auto(?:class|function):: (\w+)$", PAGE, re.MULTILINE))
+    shown = set(re.findall(r"^\.\. auto(?:class|function|data):: (\w+)$", PAGE, re.MULTILINE))
     home = importlib.import_module(module)
     # Those of nfe that its own modules show: losses, pruning, the plug-in interface.
     elsewhere = {"__version__", "fission_loss"}
