@@ -47,8 +47,10 @@ class Dst(DstSettings, Phases, Method):
 
     def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
         """Keep the network sparse; at times drop and grow connections."""
+        networks = cast(SequentialMembers, network)
         number, own = self.member(step)
-        present = cast(SequentialMembers, network).members[number]
-        keep_sparse(present, optimizer)
+        keep_sparse(networks.members[number], optimizer)
         if update_due(self.interval, own, own):
-            explore(present, optimizer, self.drop)
+            explore(networks.members[number], optimizer, self.drop)
+        if own.is_last:
+            networks.finish(optimizer)

@@ -131,7 +131,8 @@ class PruneAndTune(PruneAndTuneSettings, Phases, Method):
 
     def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
         """Prune the children out of the parent once it is trained."""
-        number, own = self.phase(step)
-        if number == 0 and own.is_last:
-            cast(Family, network).prune()
-            optimizer.state.clear()
+        family, (number, own) = cast(Family, network), self.phase(step)
+        if own.is_last:
+            family.finish(optimizer)
+            if number == 0:
+                family.prune()

@@ -58,15 +58,15 @@ def _count(run: Run, fake: bool) -> Cost:
         with FakeTensorMode() if fake else nullcontext() as mode:
             network = network._apply(mode.from_tensor) if mode else network
             few, more = (_step(run, method, network, images) for images in (_FEW, _MORE))
+    own = _bytes(network.parameters()) + _bytes(network.buffers())
     each = (more.kept - few.kept) / (_MORE - _FEW)
-    weights = _bytes(p for p in network.parameters() if p.requires_grad)
     size = card.channels, card.classes, card.resolution
     return Cost(
         step_macs=few.macs / _FEW,
         step_outputs=few.outputs / _FEW,
         stored_bytes=stored,
         building_mb=LooksAtData.of(method).building_mb(backbone, *size),
-        state_bytes=3 * weights + _bytes(network.buffers()),
+        state_bytes=own + 2 * few.trained,
         kept_bytes=few.kept - each * _FEW,
         kept_bytes_each=each,
     )
@@ -86,11 +86,15 @@ def _context(run: Run) -> Context:
 
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """What a step takes: multiply-adds, numbers that convolutions give, bytes that are kept."""
+    """What a step takes: multiply-adds, numbers that convolutions give, bytes that are kept.
+
+    ``trained`` are the bytes of the weights that it changes, which have gradient and momentum.
+    """
 
     macs: int
     outputs: int
     kept: int
+    trained: int
 
 
 def _step(run: Run, method: Method, network: nn.Module, images: int) -> _Step:
@@ -122,9 +126,10 @@ def _step(run: Run, method: Method, network: nn.Module, images: int) -> _Step:
     finally:
         for hook in hooks:
             hook.remove()
+    trained = _bytes(p for p in network.parameters() if p.grad is not None)
     network.zero_grad()
     size = sum(t.untyped_storage().nbytes() for name, t in kept.items() if name not in own)
-    return _Step(counter.executed, sum(outputs), size)
+    return _Step(counter.executed, sum(outputs), size, trained)
 
 
 def _no_images(per_class: int) -> tuple[Tensor, Tensor]:

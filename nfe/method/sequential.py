@@ -29,6 +29,12 @@ class SequentialMembers(nn.Module):
             return alone
         return torch.stack([member(x) for member in self.members[: self.active + 1]], dim=1)
 
+    def finish(self, optimizer: SGD) -> None:
+        """Drop the active member's gradients and state in the optimizer: it is trained."""
+        for parameter in self.members[self.active].parameters():
+            parameter.grad = None
+            optimizer.state.pop(parameter, None)
+
     def hand_over(self, optimizer: SGD) -> None:
         """Let the next member go on where the active one stands, which stays as it is.
 

@@ -27,10 +27,12 @@ def measured():
 
 @pytest.mark.parametrize("row", list(measured()))
 def test_the_estimate_is_what_the_allocator_took(row):
+    method, *settings = row["method"].split()
     run = specify(
         dataset="cifar100",
         architecture_name=row["architecture"],
-        method=row["method"],
+        method=method,
+        settings=dict(setting.split("=") for setting in settings),
         epochs=1,
         precision=row["precision"],
         recipe={"batch_size": row["batch"]},

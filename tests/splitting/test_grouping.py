@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from nfe.common.errors import InputError
 from nfe.common.ranking import counts, lowest
+from nfe.splitting.choices import GRANULARITIES, check_grouping
 from nfe.splitting.grouping import (
-    GRANULARITIES,
     Plan,
     alive,
-    check_grouping,
     shares,
     split,
     split_together,

@@ -6,7 +6,7 @@ from networks import CLASSES
 
 from nfe import fission
 from nfe.backbones import architecture
-from nfe.splitting.grouping import GRANULARITIES
+from nfe.splitting.choices import GRANULARITIES
 from nfe.splitting.live import live_share
 
 
