@@ -9,6 +9,7 @@ import importlib
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -28,6 +29,8 @@ logging.getLogger("fontTools").setLevel(logging.WARNING)
 # Figures that a file draws besides the one of its own name.
 _FURTHER = {"exit_places": ("exits", "draw_places")}
 _DPI = 300
+# What a user's own matplotlibrc says plays no part.
+_RC: Any = {**dict(mpl.rcParamsDefault), **style.RC, "backend": "agg"}
 # Same files, same bytes: no dates, and no version of what draws.
 _UNDATED: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
@@ -42,8 +45,11 @@ def drawer(name: str) -> Callable[[FigureData], Figure]:
     module = importlib.import_module(f"nfe.report.figures.{file}")
 
     def drawn(material: FigureData) -> Figure:
-        with mpl.rc_context({**mpl.rcParamsDefault, **style.RC, "backend": "agg"}):
+        with mpl.rc_context(_RC):
             figure: Figure = getattr(module, function)(material)
+            # Once, not again for every format.
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
             return figure
 
     return drawn
@@ -68,7 +74,7 @@ def draw(name: str, runs: Path, folder: Path) -> None:
         raise unknown("figure", name, FIGURES)
     material = read(runs, FIGURES[name])
     figure = drawer(name)(material)
-    with mpl.rc_context({**mpl.rcParamsDefault, **style.RC, "backend": "agg"}):
+    with mpl.rc_context(_RC):
         for kind in FORMATS:
             _save(figure, folder / f"{name}.{kind}", kind)
     plt.close(figure)

@@ -15,7 +15,7 @@ from nfe.report.figures.data import SETTING, FigureData
 _COSTS = (
     ("macs_nonzero", 2, "FLOPs per image,\nnon-zero weights (log)"),
     ("macs_dense", 2, "FLOPs per image,\ndense kernels (log)"),
-    ("latency_ms", 1, "latency of an image\n[ms, quartiles] (log)"),
+    ("latency_ms", 1, "latency of an image [ms],\nthin: quartiles (log)"),
 )
 
 
@@ -23,7 +23,8 @@ def draw(material: FigureData) -> Figure:
     """Draw one mark a setting at its true place, and the front of the headline's means."""
     panels = material.panels()
     figure, axes = layout.grid(len(panels), len(_COSTS), height=2.1, sharey="row")
-    remarks, seeds = set(), {}
+    remarks: set[str] = set()
+    seeds: dict[str, int] = {}
     for row, (_, part) in zip(axes, panels, strict=True):
         row[0].set_ylabel("test accuracy [%]")
         shown = part.points(part.good, SETTING, "accuracy")
@@ -80,16 +81,23 @@ def _panel(
     why = front.refusal(headline, material.ranks)
     if not why:
         front.draw(ax, headline)
-    for point in found.itertuples():
+    for point, bar in zip(found.itertuples(), bars, strict=True):
+        look = style.member_style(point.method, point.members, point.settings)
+        thin: dict[str, Any] = {
+            "ecolor": look["color"],
+            "elinewidth": 0.5,
+            "alpha": 0.7,
+            "fmt": "none",
+        }
+        ax.errorbar(point.cost, point.accuracy, xerr=bar, zorder=1.5, **thin)
         style.mark(
             ax,
             point.run,
             point.cost,
             point.accuracy,
             point.n,
-            xerr=quartiles.get(point.run),
             yerr=point.accuracy_spread,
             label=_name(point),
-            **style.member_style(point.method, point.members, point.settings),
+            **look,
         )
     return why

@@ -74,7 +74,7 @@ def _round_numbers(low: float, high: float, apart: float) -> list[float]:
 
 
 def fit(ax: Axes, axis: str, middle: pd.Series, half: pd.Series, most: int = 5) -> None:
-    """Set an axis' limits around marks and bars, and cut out a gap that squeezes the rest.
+    """Set an axis' limits around marks and bars; cut out of y a gap that squeezes the rest.
 
     Args:
         ax: the panel.
@@ -83,20 +83,19 @@ def fit(ax: Axes, axis: str, middle: pd.Series, half: pd.Series, most: int = 5) 
         half: half-widths of their bars; NaN is no bar.
         most: how many numbers may stand on the axis.
     """
-    half = half.fillna(0)
-    low, high = middle - half, middle + half
-    ends = _gap(low, high)
-    span = high.max() - low.min() - (ends[1] - ends[0] if ends else 0)
+    low, high = middle - half.fillna(0), middle + half.fillna(0)
+    gap = _gap(low, high) if axis == "y" else None
+    span = high.max() - low.min() - (gap[1] - gap[0] if gap else 0)
     room = 0.07 * span + 1e-3
-    if ends:
-        ends = (ends[0] + room, ends[1] - room)
-        _cut(ax, axis, *ends, _LEFT * span)
     limits = (low.min() - room, high.max() + room)
-    getattr(ax, f"set_{axis}lim")(*limits)
     one = getattr(ax, f"{axis}axis")
-    one.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
-    if ends:
+    if gap:
+        ends = (gap[0] + room, gap[1] - room)
+        _cut(ax, *ends, _LEFT * span)
         one.set_major_locator(FixedLocator(list(_ticks(*limits, *ends))))
+    else:
+        one.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+    getattr(ax, f"set_{axis}lim")(*limits)
     one.set_major_formatter(FormatStrFormatter("%g"))
 
 
@@ -136,34 +135,18 @@ def _gap(low: pd.Series, high: pd.Series) -> tuple[float, float] | None:
     return (float(start), float(end)) if whole > 0 and width > _WIDE * whole else None
 
 
-def _cut(ax: Axes, axis: str, start: float, end: float, left: float) -> None:
-    """Draw what lies between ``start`` and ``end`` as ``left`` units, and mark the place."""
-    getattr(ax, f"set_{axis}scale")("function", functions=_shortened(start, end, left))
+def _cut(ax: Axes, start: float, end: float, left: float) -> None:
+    """Draw what lies between ``start`` and ``end`` of y as ``left`` units, and mark the place."""
+    ax.set_yscale("function", functions=_shortened(start, end, left))
     place = (start + end) / 2
-    ends = ([0, 1], [place, place]) if axis == "y" else ([place, place], [0, 1])
-    where = ax.get_yaxis_transform() if axis == "y" else ax.get_xaxis_transform()
-    # The axis' own line is interrupted by white, between two strokes.
-    ax.plot(*ends, color="white", linewidth=3.5, transform=where, clip_on=False, zorder=3)
-    for side in (-1, 1):
-        ax.plot(
-            *ends,
-            marker=_stroke(axis, side),
-            linestyle="none",
-            color="0.3",
-            markersize=7,
-            markeredgewidth=0.7,
-            transform=where,
-            clip_on=False,
-            zorder=4,
-            gid="cut",
-        )
-
-
-def _stroke(axis: str, side: int) -> Path:
-    """Return a slanted stroke beside the cut, as a mark of its own."""
-    along, across = (1.0, 0.35), 0.5 * side
-    ends = [(-along[0], across - along[1]), (along[0], across + along[1])]
-    return Path(ends if axis == "y" else [(y, x) for x, y in ends])
+    for panel in ax.get_shared_y_axes().get_siblings(ax):
+        look: dict[str, Any] = {"transform": panel.get_yaxis_transform(), "clip_on": False}
+        # The axis' own line is interrupted by white, between two strokes.
+        panel.plot([0, 1], [place, place], color="white", linewidth=3.5, zorder=3, **look)
+        for side in (-1, 1):
+            stroke = Path([(-1, 0.5 * side - 0.35), (1, 0.5 * side + 0.35)])
+            (drawn,) = panel.plot(0, place, marker=stroke, color="0.3", zorder=4, **look)
+            drawn.set(markersize=7, markeredgewidth=0.7, linestyle="none", gid="cut")
 
 
 def _shortened(

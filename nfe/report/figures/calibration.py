@@ -16,7 +16,7 @@ def draw(material: FigureData) -> Figure:
     """Draw one mark a setting for each pair of metrics, bars in both directions."""
     panels = material.panels()
     figure, axes = layout.grid(len(panels), len(_PAIRS))
-    seeds = {}
+    seeds: dict[str, int] = {}
     for row, (_, part) in zip(axes, panels, strict=True):
         found = part.points(part.good, SETTING, *_LABELS)
         seeds |= {style.name(p.method, p.members, p.settings): p.n for p in found.itertuples()}

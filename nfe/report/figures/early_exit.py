@@ -17,7 +17,9 @@ def draw(material: FigureData) -> Figure:
     """Draw one curve a setting over all thresholds, with bands."""
     panels = material.panels()
     figure, axes = layout.wrapped(len(panels), 2, 2.1)
-    names = list(dict.fromkeys(_name(seeds) for seeds in per_setting(material.good)))
+    names = list(
+        dict.fromkeys(style.exits_name(seeds.iloc[0]) for seeds in per_setting(material.good))
+    )
     looks = {name: style.numbered(index) for index, name in enumerate(names)}
     seeds: dict[str, int] = {}
     for ax, (_, part) in zip(axes, panels, strict=True):
@@ -28,13 +30,6 @@ def draw(material: FigureData) -> Figure:
     return figure
 
 
-def _name(seeds: pd.DataFrame) -> str:
-    first = seeds.iloc[0]
-    places = " and ".join(str(first["exit_stages"]).replace("+", "/").split("/"))
-    unit = f", {unit}" if (unit := style.division(first["settings"])) else ""
-    return f"M = {int(first['members'])}, exit after stage {places}{unit}"
-
-
 def _panel(ax: Axes, material: FigureData, looks: Mapping[str, Any]) -> dict[str, int]:
     """Draw a panel; return the number of seeds of each curve."""
     drawn = {}
@@ -43,13 +38,13 @@ def _panel(ax: Axes, material: FigureData, looks: Mapping[str, Any]) -> dict[str
         curves = np.array([curve for curve in found if curve is not None], dtype=float)
         if not len(curves):
             continue
-        name = _name(seeds)
+        name = style.exits_name(seeds.iloc[0])
         drawn[name] = len(curves)
         # Seeds × thresholds × (threshold, accuracy, MACs).
         flops, accuracy = 2 * curves[:, :, 2].mean(axis=0), curves[:, :, 1].mean(axis=0)
         half = [material.share_spread(seeds, pd.Series(column)) for column in curves[:, :, 1].T]
         gid = f"curve:{seeds['run'].iloc[0]}"
-        look = {**looks[name], "markersize": 2, "markevery": 4}
+        look: dict[str, Any] = {**looks[name], "markersize": 2, "markevery": 4}
         style.band(ax, flops, accuracy, half, gid, label=name, **look)
         # Where no image stops early: the ensemble of all exits.
         ax.plot(flops[-1], accuracy[-1], markersize=6, linestyle="none", **looks[name])

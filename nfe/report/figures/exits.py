@@ -38,11 +38,7 @@ def draw(material: FigureData) -> Figure:
 def draw_places(material: FigureData) -> Figure:
     """Draw every number and place of exits."""
 
-    def naming(row: pd.Series) -> str:
-        places = str(row["exit_stages"]).replace("+", "/").split("/")
-        unit = f", {unit}" if (unit := style.division(row["settings"])) else ""
-        return f"M = {int(row['members'])}, after stage {' and '.join(places)}{unit}"
-
+    naming = style.exits_name
     names = list(dict.fromkeys(naming(seeds.iloc[0]) for seeds in per_setting(material.good)))
     looks = {name: style.numbered(index) for index, name in enumerate(names)}
     return _draw(material, naming, lambda row: looks[naming(row)])
@@ -54,8 +50,7 @@ def _draw(material: FigureData, naming: Naming, look: Look) -> Figure:
     settings = [[s for s in per_setting(p.good) if s["members"].iloc[0] > 1] for p in parts]
     rows = max(map(len, settings))
     height = max(1.7, 0.5 + _ROW * rows)
-    options = {"gridspec_kw": {"width_ratios": [1, 1]}}
-    figure, axes = layout.grid(len(panels), 2, height, **options)
+    figure, axes = layout.grid(len(panels), 2, height)
     most = 0
     for (left, right), part, ensembles in zip(axes, parts, settings, strict=True):
         if ensembles:
@@ -134,6 +129,6 @@ def _gain(ax: Axes, settings: Sequence[pd.DataFrame], look: Look) -> None:
         table = pd.DataFrame(values, columns=["middle", "half"])
         scales.fit(ax, axis, table["middle"], table["half"], 4 if axis == "x" else 6)
     ax.set_xlabel("disagreement of two members\n(share of images)")
-    ax.set_ylabel("ensemble less mean member [points]")
+    ax.set_ylabel("ensemble less\nmean member [points]")
     if np.isnan([spread(seeds["disagreement"]) for seeds in settings]).any():
         ax.set_title("no bars where n = 1", loc="right", color=style.GREY)

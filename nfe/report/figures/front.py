@@ -1,5 +1,7 @@
 """The Pareto front of accuracy against cost, and where there is none."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -37,5 +39,5 @@ def draw(ax: Axes, headline: pd.DataFrame) -> None:
         return
     cost = [*steps["cost"], ax.get_xlim()[1]]
     accuracy = [*steps["accuracy"], steps["accuracy"].iloc[-1]]
-    look = {"color": "0.55", "linewidth": 0.9, "zorder": 1}
+    look: dict[str, Any] = {"color": "0.55", "linewidth": 0.9, "zorder": 1}
     ax.step(cost, accuracy, where="post", label="Pareto front of the headline", gid="front", **look)

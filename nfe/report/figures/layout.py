@@ -7,8 +7,10 @@ from functools import cache
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
@@ -70,12 +72,13 @@ def titles(figure: Figure, firsts: Sequence[Axes], words: Sequence[Sequence[str]
         words: what each kind shows.
     """
     shared = [word for word in words[0] if all(word in other for other in words)]
-    figure.suptitle(_wrap(_joined(shared), figure.get_size_inches()[0], LARGE))
-    places = len({ax.get_subplotspec().colspan.start for ax in firsts if ax.get_subplotspec()})
-    width = figure.get_size_inches()[0] / max(1, places) - 0.5
+    inches = figure.get_size_inches()[0]
+    size = LARGE if inches > COLUMN else SMALL
+    figure.suptitle(_wrap(_joined(shared), inches, size), fontsize=size)
+    places = len({round(ax.get_position().x0, 3) for ax in firsts})
     for ax, own in zip(firsts, words, strict=True):
         if rest := [word for word in own if word not in shared]:
-            ax.set_title(_wrap(_joined(rest), width), loc="left", color="0.2")
+            ax.set_title(_wrap(_joined(rest), inches / places - 0.5), loc="left", color="0.2")
 
 
 def _wrap(text: str, inches: float, size: float = SMALL) -> str:
@@ -126,7 +129,8 @@ def counted(labels: Mapping[str, int]) -> dict[str, str]:
 
 def key(label: str, **look: Any) -> Line2D:
     """Return a legend's entry of a mark."""
-    return Line2D([], [], label=label, **({"linestyle": "none", "markersize": 4.5} | look))
+    defaults: dict[str, Any] = {"linestyle": "none", "markersize": 4.5}
+    return Line2D([], [], label=label, **(defaults | look))
 
 
 def legend(
@@ -148,7 +152,9 @@ def legend(
     entries: dict[str, Any] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
+            # The mark alone, without its bars.
+            shown = handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle
+            entries.setdefault(label, shown)
     entries |= {str(handle.get_label()): handle for handle in more}
     names = {label: label for label in entries} | counted(seeds or {})
     labels = [names[label] for label in entries]
@@ -182,8 +188,8 @@ def _columns(labels: Sequence[str], width: float) -> int:
     """Return into how many columns a legend's entries fit, of at most five."""
     widths = [_width(label) for label in labels]
     for columns in range(min(5, max(1, len(labels))), 1, -1):
-        rows = -(-len(labels) // columns)
-        longest = [max(widths[start : start + rows]) for start in range(0, len(widths), rows)]
-        if sum(longest) + columns * _HANDLE < 72 * width - 4:
+        # As Matplotlib fills its columns.
+        longest = [max(column) for column in np.array_split(widths, columns)]
+        if sum(longest) + columns * _HANDLE < 72 * width - 6:
             return columns
     return 1

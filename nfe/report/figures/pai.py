@@ -1,5 +1,7 @@
 """Methods of pruning at initialization, at equal sparsity and at equal multiply-adds."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,13 +28,13 @@ def draw(material: FigureData) -> Figure:
     seeds: dict[str, int] = {}
     for (left, right), (_, part) in zip(axes, panels, strict=True):
         left.set_ylabel("test accuracy [%]")
-        part = part.of(part.rows.assign(flops=2 * part.rows["macs_nonzero"]))
-        _dense(left, part)
-        _dense(right, part)
-        seeds |= _lines(left, part, "sparsity")
-        _lines(right, part, "flops")
-        _by_sparsity(left, part.rows)
-        _by_flops(right, part.good)
+        costs = part.of(part.rows.assign(flops=2 * part.rows["macs_nonzero"]))
+        _dense(left, costs)
+        _dense(right, costs)
+        seeds |= _lines(left, costs, "sparsity")
+        _lines(right, costs, "flops")
+        _by_sparsity(left, costs.rows)
+        _by_flops(right, costs.good)
     layout.titles(figure, [row[0] for row in axes], [words for words, _ in panels])
     heading = f"{layout.note(material)} Accuracy: the ensemble's."
     if _lost(material.rows).any():
@@ -103,7 +105,11 @@ def _lines(ax: Axes, material: FigureData, column: str) -> dict[str, int]:
         ax.plot(line[column], line["accuracy"], color=look["color"], linewidth=0.8, alpha=0.7)
         seeds[_name(pruning)] = int(line["n"].max())
         for point in line.itertuples():
-            bars = {"yerr": point.accuracy_spread, "markersize": 4, "label": _name(pruning)}
+            bars: dict[str, Any] = {
+                "yerr": point.accuracy_spread,
+                "markersize": 4,
+                "label": _name(pruning),
+            }
             place = getattr(point, column)
             style.mark(ax, point.run, place, point.accuracy, point.n, **bars, **look)
     return seeds

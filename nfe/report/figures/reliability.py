@@ -32,7 +32,8 @@ def draw(material: FigureData) -> Figure:
         own = [word for word in words if word not in shared]
         name, count = style.name(first["method"], 1, first["settings"]), int(first["members"])
         named = name.replace(" (", ", ").rstrip(")")
-        told = [named, *own, f"M = {count}, ECE {seeds['ece'].mean():.3f}"]
+        many = f"M = {count}, " if count > 1 else ""
+        told = [named, *own, f"{many}ECE {seeds['ece'].mean():.3f}"]
         strip = _panel(ax, [material.per_image(run) for run in seeds["run"]], _colour(first))
         strip.set_title("\n".join(told), pad=2)
         if number % _COLUMNS == 0:
@@ -69,7 +70,7 @@ def _panel(ax: Axes, runs: list[dict[str, Any]], colour: Any) -> Axes:
     for middle, mean, alpha in zip(middles, means, shades, strict=True):
         ax.bar(middle, mean, 1 / BINS, color=colour, alpha=alpha, linewidth=0)
     bars = _bars(columns, counts[filled]) if len(runs) == 1 else [spread(c) for c in columns]
-    look = {"linestyle": "none", "color": "0.15", "elinewidth": 0.6, "capsize": 0.8}
+    look: dict[str, Any] = {"linestyle": "none", "color": "0.15", "elinewidth": 0.6, "capsize": 0.8}
     drawn = ax.errorbar(middles, means, yerr=bars, gid="bins", **look)
     if len(runs) == 1:
         style.dot_bars(drawn)
@@ -89,7 +90,7 @@ def _strip(ax: Axes, counts: Any, colour: Any) -> Axes:
     strip.spines["left"].set_visible(False)
     strip.grid(visible=False)
     left = counts.argmax() > BINS / 2
-    look = {"transform": strip.transAxes, "va": "top", "color": style.GREY}
+    look: dict[str, Any] = {"transform": strip.transAxes, "va": "top", "color": style.GREY}
     strip.text(0 if left else 1, 1, f"{counts.max():,.0f}", ha="left" if left else "right", **look)
     return strip
 

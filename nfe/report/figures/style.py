@@ -125,6 +125,14 @@ def name(method: str, members: float, settings: str = "{}") -> str:
     return f"{known} ({', '.join(words)})" if words else known
 
 
+def exits_name(row: pd.Series) -> str:
+    """Return what a legend calls network fission by the number and place of its exits."""
+    places = str(row["exit_stages"]).replace("+", "/").split("/")
+    words = f"after stage{'s' * (len(places) > 1)} {', '.join(places)}"
+    unit = f", {unit}" if (unit := division(row["settings"])) else ""
+    return f"M = {int(row['members'])}, {words}{unit}"
+
+
 def mark(ax: Axes, run: str, x: float, y: float, n: int = 2, **look: Any) -> None:
     """Draw a mark at its very place, with its bars.
 
@@ -173,7 +181,12 @@ def nothing(ax: Axes, text: str) -> None:
 
 def count_row(ax: Axes, x: Sequence[float], counts: Sequence[str]) -> None:
     """Write over each place of x how many seeds stand there."""
-    look = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "bottom", "color": GREY}
+    look: dict[str, Any] = {
+        "transform": ax.get_xaxis_transform(),
+        "ha": "center",
+        "va": "bottom",
+        "color": GREY,
+    }
     for place, count in zip(x, counts, strict=True):
         ax.text(place, 1.01, count, **look)
     ax.text(-0.02, 1.01, "n", transform=ax.transAxes, ha="right", va="bottom", color=GREY)
@@ -193,7 +206,11 @@ def lost_strip(ax: Axes, lost: pd.DataFrame) -> None:
     strip.set(ylim=(len(labels) - 0.5, -0.5), yticks=())
     strip.tick_params(axis="x", bottom=False, labelbottom=False)
     for place, label in enumerate(labels):
-        look = {"transform": strip.get_yaxis_transform(), "va": "center", "color": GREY}
+        look: dict[str, Any] = {
+            "transform": strip.get_yaxis_transform(),
+            "va": "center",
+            "color": GREY,
+        }
         # Beside the strip, over the next panel, which has none.
         strip.text(1.02, place, label, **look).set_in_layout(False)
     strip.spines[:].set_visible(False)

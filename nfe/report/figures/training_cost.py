@@ -18,7 +18,7 @@ def draw(material: FigureData) -> Figure:
     lengths = f"{rows['epochs'].min()} to {rows['epochs'].max()}"
     panels = material.of(rows.assign(length=rows["epochs"], epochs=lengths)).panels()
     figure, axes = layout.grid(len(panels), len(_METRICS), height=2.3)
-    seeds = {}
+    seeds: dict[str, int] = {}
     for row, (_, part) in zip(axes, panels, strict=True):
         found = part.points(part.good, (*SETTING, "length"), *_METRICS, "train_macs")
         seeds |= {style.name(p.method, p.members, p.settings): p.n for p in found.itertuples()}
