@@ -17,6 +17,8 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from nfe.report.figures.style import tag
+
 # A gap that takes more of an axis than this is cut out, to this share of what is left.
 _WIDE, _LEFT = 0.25, 0.06
 # Times the least value that make an axis logarithmic.
@@ -146,7 +148,9 @@ def _cut(ax: Axes, start: float, end: float, left: float) -> None:
         for side in (-1, 1):
             stroke = Path([(-1, 0.5 * side - 0.35), (1, 0.5 * side + 0.35)])
             (drawn,) = panel.plot(0, place, marker=stroke, color="0.3", zorder=4, **look)
-            drawn.set(markersize=7, markeredgewidth=0.7, linestyle="none", gid="cut")
+            drawn.set(
+                markersize=7, markeredgewidth=0.7, linestyle="none", gid=tag(panel, f"cut{side:+d}")
+            )
 
 
 def _shortened(

@@ -43,7 +43,7 @@ def _panel(ax: Axes, material: FigureData, looks: Mapping[str, Any]) -> dict[str
         # Seeds × thresholds × (threshold, accuracy, MACs).
         flops, accuracy = 2 * curves[:, :, 2].mean(axis=0), curves[:, :, 1].mean(axis=0)
         half = [material.share_spread(seeds, pd.Series(column)) for column in curves[:, :, 1].T]
-        gid = f"curve:{seeds['run'].iloc[0]}"
+        gid = style.tag(ax, f"curve:{seeds['run'].iloc[0]}")
         look: dict[str, Any] = {**looks[name], "markersize": 2, "markevery": 4}
         style.band(ax, flops, accuracy, half, gid, label=name, **look)
         # Where no image stops early: the ensemble of all exits.

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nfe.report.figures.style import tag
+
 NO_RANKS = "No Pareto front: the suite ranks nothing."
 UNEQUAL = "No Pareto front: the headline settings differ in their number of seeds."
 
@@ -40,4 +42,11 @@ def draw(ax: Axes, headline: pd.DataFrame) -> None:
     cost = [*steps["cost"], ax.get_xlim()[1]]
     accuracy = [*steps["accuracy"], steps["accuracy"].iloc[-1]]
     look: dict[str, Any] = {"color": "0.55", "linewidth": 0.9, "zorder": 1}
-    ax.step(cost, accuracy, where="post", label="Pareto front of the headline", gid="front", **look)
+    ax.step(
+        cost,
+        accuracy,
+        where="post",
+        label="Pareto front of the headline",
+        gid=tag(ax, "front"),
+        **look,
+    )

@@ -89,7 +89,14 @@ def _dense(ax: Axes, material: FigureData) -> None:
         return
     middle, half = dense["accuracy"].mean(), material.spread(dense, "accuracy")
     label = f"no pruning, n = {len(dense)} (band)"
-    ax.axhline(middle, color=style.GREY, linestyle="--", linewidth=0.8, label=label, gid="dense")
+    ax.axhline(
+        middle,
+        color=style.GREY,
+        linestyle="--",
+        linewidth=0.8,
+        label=label,
+        gid=style.tag(ax, "dense"),
+    )
     ax.axhspan(middle - half, middle + half, color=style.GREY, alpha=0.12, linewidth=0)
 
 

@@ -68,10 +68,11 @@ def _panel(ax: Axes, runs: list[dict[str, Any]], colour: Any) -> Axes:
     means = np.array([column.mean() for column in columns])
     shades = np.where(counts[filled] < _FEW, 0.3, 0.8)
     for middle, mean, alpha in zip(middles, means, shades, strict=True):
-        ax.bar(middle, mean, 1 / BINS, color=colour, alpha=alpha, linewidth=0)
+        look: dict[str, Any] = {"color": colour, "alpha": alpha, "linewidth": 0}
+        ax.bar(middle, mean, 1 / BINS, gid=style.tag(ax, f"bin{int(middle * BINS)}"), **look)
     bars = _bars(columns, counts[filled]) if len(runs) == 1 else [spread(c) for c in columns]
-    look: dict[str, Any] = {"linestyle": "none", "color": "0.15", "elinewidth": 0.6, "capsize": 0.8}
-    drawn = ax.errorbar(middles, means, yerr=bars, gid="bins", **look)
+    thin: dict[str, Any] = {"linestyle": "none", "color": "0.15", "elinewidth": 0.6, "capsize": 0.8}
+    drawn = ax.errorbar(middles, means, yerr=bars, **thin)
     if len(runs) == 1:
         style.dot_bars(drawn)
     ax.plot([0, 1], [0, 1], color=style.GREY, linestyle="--", linewidth=0.7)

@@ -146,9 +146,14 @@ def mark(ax: Axes, run: str, x: float, y: float, n: int = 2, **look: Any) -> Non
     """
     defaults = {"capsize": 1.5, "elinewidth": 0.8, "markersize": _SIZE, "linestyle": "none"}
     drawn = ax.errorbar(x, y, **{**defaults, "alpha": 0.9, **look})
-    drawn.lines[0].set_gid(f"mark:{run}")
+    drawn.lines[0].set_gid(tag(ax, f"mark:{run}"))
     if n == 1:
         dot_bars(drawn)
+
+
+def tag(ax: Axes, name: str) -> str:
+    """Return a name for a part of a panel in an SVG, another one in each panel."""
+    return f"{name}@{ax.get_figure(root=True).axes.index(ax) + 1}"
 
 
 def dot_bars(drawn: Any) -> None:
@@ -202,7 +207,7 @@ def lost_strip(ax: Axes, lost: pd.DataFrame) -> None:
     labels = list(dict.fromkeys(lost["label"]))
     height = 0.12
     strip = ax.inset_axes((0, 1.02, 1, height * len(labels)), sharex=ax)
-    strip.set_gid("lost")
+    strip.set_gid(tag(ax, "lost"))
     strip.set(ylim=(len(labels) - 0.5, -0.5), yticks=())
     strip.tick_params(axis="x", bottom=False, labelbottom=False)
     for place, label in enumerate(labels):
