@@ -153,7 +153,9 @@ def mark(ax: Axes, run: str, x: float, y: float, n: int = 2, **look: Any) -> Non
 
 def tag(ax: Axes, name: str) -> str:
     """Return a name for a part of a panel in an SVG, another one in each panel."""
-    return f"{name}@{ax.get_figure(root=True).axes.index(ax) + 1}"
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return f"{name}@{figure.axes.index(ax) + 1}"
 
 
 def dot_bars(drawn: Any) -> None:
