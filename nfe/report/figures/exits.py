@@ -49,7 +49,7 @@ def _draw(material: FigureData, naming: Naming, look: Look) -> Figure:
     parts = [part for _, part in panels]
     settings = [[s for s in per_setting(p.good) if s["members"].iloc[0] > 1] for p in parts]
     rows = max(map(len, settings))
-    height = max(1.7, 0.5 + _ROW * rows)
+    height = max(2.0, 0.5 + _ROW * rows)
     figure, axes = layout.grid(len(panels), 2, height)
     most = 0
     for (left, right), part, ensembles in zip(axes, parts, settings, strict=True):
@@ -128,7 +128,7 @@ def _gain(ax: Axes, settings: Sequence[pd.DataFrame], look: Look) -> None:
     for axis, values in found.items():
         table = pd.DataFrame(values, columns=["middle", "half"])
         scales.fit(ax, axis, table["middle"], table["half"], 4 if axis == "x" else 6)
-    ax.set_xlabel("disagreement of two members\n(share of images)")
+    ax.set_xlabel("disagreement of two\nmembers [share of images]")
     ax.set_ylabel("ensemble less\nmean member [points]")
     if np.isnan([spread(seeds["disagreement"]) for seeds in settings]).any():
         ax.set_title("no bars where n = 1", loc="right", color=style.GREY)
