@@ -25,7 +25,7 @@ def draw(material: FigureData) -> Figure:
     figure, axes = layout.wrapped(max(1, len(settings)), _COLUMNS, _HEIGHT)
     figure.set_figwidth(style.TEXT)
     # The strips' titles stand above what the layout takes for a panel's top.
-    figure.get_layout_engine().set(h_pad=0.05)  # type: ignore[union-attr]
+    figure.get_layout_engine().set(h_pad=0.05)  # type: ignore[union-attr, call-arg]
     if not settings:
         style.nothing(axes[0], "no run")
     shared = [word for word in panels[0][0] if all(word in words for words, _ in panels)]
