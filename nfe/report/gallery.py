@@ -10,9 +10,9 @@ from nfe.report.catalogue import FIGURES, FORMATS, TITLES
 
 _HEAD = """# Gallery
 
-Every released figure at its size in print, 5.5 or 3.25 inches wide. `nfe-bench figure --runs
-results/SUITE/runs.csv --output figures/SUITE` draws a suite's, `nfe-bench verify results/SUITE` draws
-them again and names any that differs from what is here. What each shows: [figures](paper-suite.md#figures).
+Every released figure at its size in print, 5.5 or 3.25 inches wide; what each shows:
+[figures](paper-suite.md#figures). `nfe-bench verify results/SUITE` draws them again and names any that
+differs from what is here.
 """
 # Pixels of a screen to an inch, by which browsers show a file of 300 a print inch.
 _CSS, _PRINTED = 96, 300

@@ -10,14 +10,8 @@ from nfe.data import outliers
 from nfe.common.errors import InputError
 from nfe.common.files import make_directory, read_json, write_json
 from nfe.suite.outputs import RESULT_FILES, evaluation_files, network_name
-from nfe.suite.expansion import (
-    SCHEMA,
-    check_groups,
-    expand,
-    read_config,
-    timed,
-    told_readers,
-)
+from nfe.suite.expansion import SCHEMA, check_groups, expand, read_config, timed
+from nfe.suite.expansion import told_readers
 from nfe.report.catalogue import FORMATS, available
 
 try:
