@@ -11,8 +11,8 @@ from nfe.report.catalogue import FIGURES, FORMATS, TITLES
 _HEAD = """# Gallery
 
 Every released figure at its size in print, 5.5 or 3.25 inches wide; what each shows:
-[figures](paper-suite.md#figures). `nfe-bench verify results/SUITE` draws them again and names any that
-differs from what is here.
+[figures](paper-suite.md#figures). `nfe-bench verify results/SUITE` draws them again and names any
+that differs from what is here.
 """
 # Pixels of a screen to an inch, by which browsers show a file of 300 a print inch.
 _CSS, _PRINTED = 96, 300
