@@ -241,12 +241,12 @@ def _compared(rows: Sequence[Row]) -> set[str]:
     """Return the recipe's fields, and the further settings, in which rows of a method differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        for key, value in _details(row).items():
+        for key, value in details(row).items():
             values.setdefault((row["method"], key), set()).add(str(value))
     return {key for (_, key), found in values.items() if len(found) > 1}
 
 
-def _details(row: Row) -> dict[str, Any]:
+def details(row: Row) -> dict[str, Any]:
     settings = json.loads(row["settings"])
     further = {key: text(key, value) for key, value in settings.items() if key not in _TOLD}
     return {**json.loads(row["recipe"]), **further}
@@ -254,14 +254,14 @@ def _details(row: Row) -> dict[str, Any]:
 
 def setting_words(row: Row, compared: set[str]) -> str:
     """Return what tells a summary row from the others of its method, in words."""
-    details = {key: value for key, value in _details(row).items() if key in compared}
+    told = {key: value for key, value in details(row).items() if key in compared}
     about = {
         "pruning": row["pruning"] if row["pruning"] != "none" else "",
         "s": row["sparsity"] if row["pruning"] != "none" else "",
         "ratio": row["grouping_ratio"],
         "exits after": row["exit_stages"],
         "recipe": "not tuned" if row.get("untuned") == "true" else "",
-        **{key.replace("_", " "): value for key, value in details.items()},
+        **{key.replace("_", " "): value for key, value in told.items()},
     }
     return ", ".join(f"{k} {v}" for k, v in about.items() if v not in ("", None))
 
@@ -427,9 +427,12 @@ def latex(suite: Suite, rows: Sequence[Row], missing: str = "") -> str:
 
 
 def displayed(summary: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """Return for each summary row its section's title and the cells of the columns ``SHOWN``."""
+    """Return for each summary row its section's title and the cells of the columns ``SHOWN``.
+
+    Sections are those of any device: what was not timed stands beside what was.
+    """
     found: dict[int, tuple[str, list[str]]] = {}
-    for title, section in _sections(summary).items():
+    for title, section in _sections(summary, devices=False).items():
         compared = _compared(section)
         found |= {id(row): (title, _shown(row, compared)) for row in section}
     return [found[id(row)] for row in summary]
