@@ -18,7 +18,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from nfe.common.errors import unknown
+from nfe.common.errors import InputError, unknown
 from nfe.report.catalogue import FIGURES, FORMATS, available
 from nfe.report.figures import style
 from nfe.report.figures.data import FigureData, read, read_table
@@ -31,7 +31,7 @@ _FURTHER = {"exit_places": ("exits", "draw_places")}
 _DPI = 300
 # What a user's own matplotlibrc says plays no part.
 _RC: Any = {**dict(mpl.rcParamsDefault), **style.RC, "backend": "agg"}
-# Same files, same bytes: no dates, and no version of what draws.
+# Same files, same bytes: no dates, no version of what draws.
 _UNDATED: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -84,9 +84,12 @@ def draw_all(runs: Path, folder: Path, names: Iterable[str] = ()) -> list[str]:
     """Draw some figures of a suite, unless named all that it has; return which.
 
     Raises:
-        InputError: see ``draw``.
+        InputError: the suite has none of the groups that figures are of; see ``draw``.
     """
     chosen = list(names) or names_of(runs)
+    if not chosen:
+        groups = ", ".join(first for first, *_ in FIGURES.values())
+        raise InputError(f"{runs}: no figure is of its runs: allowed: runs of group {groups}")
     for name in chosen:
         draw(name, runs, folder)
     return chosen
