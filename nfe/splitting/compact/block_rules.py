@@ -42,11 +42,14 @@ class Rule:
 
 def _kind(block: nn.Module) -> type[nn.Module] | None:
     """Return which of our kinds of block a block is, or is like; None where it is none."""
-    for kind in (WideBlock, BasicBlock, Bottleneck):
-        like = ("torchvision.models.resnet", kind.__name__)
-        if isinstance(block, kind) or (type(block).__module__, type(block).__name__) == like:
-            return kind
-    return None
+    kinds: tuple[type[nn.Module], ...] = (WideBlock, BasicBlock, Bottleneck)
+    return next((kind for kind in kinds if like(block, kind)), None)
+
+
+def like(block: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether a block is of one of our kinds, or torchvision's of the same name."""
+    theirs = ("torchvision.models.resnet", kind.__name__)
+    return isinstance(block, kind) or (type(block).__module__, type(block).__name__) == theirs
 
 
 def _check_ungrouped(block: nn.Module, name: str, layers: Sequence[str]) -> None:

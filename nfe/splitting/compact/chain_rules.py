@@ -20,7 +20,7 @@ from nfe.splitting.compact.slices import columns, own, rows
 ROWS, COLUMNS, DIAGONAL = "rows", "columns", "diagonal"
 
 # What treats every channel alike and alone, so that a path's own channels can pass it.
-_BY_CHANNEL = (
+BY_CHANNEL = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
     *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Identity),
     *(nn.Dropout, nn.Dropout2d),
@@ -86,7 +86,7 @@ class Walk:
             return self._weights(layer, name)
         if isinstance(layer, nn.BatchNorm2d):
             return own(layer) if self.width is None else rows(layer, self.width)
-        mixes = self.width is not None and not isinstance(layer, _BY_CHANNEL)
+        mixes = self.width is not None and not isinstance(layer, BY_CHANNEL)
         if mixes or any(True for _ in layer.parameters()):
             raise InputError(
                 f"granularity 'alternating' has no rule for layer {name!r} "
