@@ -66,12 +66,18 @@ class NetworkFission(FissionSettings, LooksAtData, DividesWeights, EarlyExits, M
             seed=context.seed,
             unit=self.unit,
             shared_norm=self.shared_norm,
+            prune_channels=self.prune_channels,
         )
         draw_heads(list(network.heads), context.seed)
         return network
 
     def skeleton(self, context: Context) -> nn.Module:
-        """Return the network unpruned: which weights are left stands in the saved weights."""
+        """Return the network unpruned: which weights are left stands in the saved weights.
+
+        Of pruned channels only the number stands in the layout: any scores will do.
+        """
+        if self.prune_channels:
+            return dataclasses.replace(self, pruning="magnitude").network(context)
         network = dataclasses.replace(self, pruning="none", sparsity=0.0).network(context)
         if self.sparsity > 0 and isinstance(network, CompactNetwork):
             mask_nothing(network)

@@ -40,7 +40,7 @@ class Rule:
         return made
 
 
-def _kind(block: nn.Module) -> type[nn.Module] | None:
+def block_kind(block: nn.Module) -> type[nn.Module] | None:
     """Return which of our kinds of block a block is, or is like; None where it is none."""
     kinds: tuple[type[nn.Module], ...] = (WideBlock, BasicBlock, Bottleneck)
     return next((kind for kind in kinds if like(block, kind)), None)
@@ -79,7 +79,7 @@ def block_rule(block: nn.Module, name: str, division: Division, index: int) -> R
     Raises:
         InputError: it is too narrow for its paths, or a layer of it is of a form without rule.
     """
-    kind = _kind(block)
+    kind = block_kind(block)
     if kind is None:
         return None
     _check_ungrouped(block, name, ("conv1", "conv3" if kind is Bottleneck else "conv2"))
