@@ -79,6 +79,7 @@ def _title(panel: dict[str, Any]) -> str:
         "" if panel["subset"] == "all" else panel["subset"],
         f"{panel['epochs']} epochs, protocol {panel['protocol']}",
         f"whole in every path: {panel['whole']}" if panel.get("whole") else "",
+        f"division: {panel['division']}" if panel.get("division") else "",
     ]
     return "\n".join(line for line in lines if line)
 

@@ -1,5 +1,6 @@
 """Methods of pruning at initialization, at equal sparsity and at equal multiply-adds."""
 
+import itertools
 import json
 
 import numpy as np
@@ -15,10 +16,16 @@ from nfe.report.schema import PANEL
 def draw(material: FigureData) -> Figure:
     """Draw one line a pruning method, against sparsity and against non-zero FLOPs.
 
-    Networks of which some layers are whole in every path have panels of their own.
+    Networks of which some layers are whole in every path, or whose weights are not divided one
+    by one, have panels of their own. Whole channels pruned have lines of their own.
     """
-    rows = material.rows.assign(whole=material.rows["settings"].map(_whole))
-    panels = FigureData(rows, material.folder).panels((*PANEL, "whole"))
+    settings = material.rows["settings"]
+    rows = material.rows.assign(
+        whole=settings.map(_whole),
+        division=settings.map(style.division),
+        pruned=settings.map(_unit),
+    )
+    panels = FigureData(rows, material.folder).panels((*PANEL, "whole", "division"))
     figure, axes = style.grid(len(panels), 2)
     for (left, right), (title, part) in zip(axes, panels, strict=True):
         for ax in (left, right):
@@ -33,6 +40,10 @@ def draw(material: FigureData) -> Figure:
 
 def _whole(settings: str) -> str:
     return ", ".join(json.loads(settings).get("whole", ()))
+
+
+def _unit(settings: str) -> str:
+    return "channels" if json.loads(settings).get("prune_channels") else ""
 
 
 def _sparsity(figure: Figure, ax: Axes, rows: pd.DataFrame) -> None:
@@ -71,9 +82,10 @@ def _dense(ax: Axes, rows: pd.DataFrame) -> None:
 
 def _lines(ax: Axes, rows: pd.DataFrame, column: str) -> None:
     good = rows[rows["status"] == "ok"]
-    found = points(good, ["pruning", "sparsity"], "accuracy", "flops")
-    for pruning in style.PRUNERS:
-        line = found[found["pruning"] == pruning].sort_values("sparsity")
+    found = points(good, ["pruning", "pruned", "sparsity"], "accuracy", "flops")
+    for pruning, unit in itertools.product(style.PRUNERS, ("", "channels")):
+        chosen = (found["pruning"] == pruning) & (found["pruned"] == unit)
+        line = found[chosen].sort_values("sparsity")
         if line.empty:
             continue
         ax.errorbar(
@@ -84,7 +96,8 @@ def _lines(ax: Axes, rows: pd.DataFrame, column: str) -> None:
             markersize=5,
             linewidth=1.2,
             elinewidth=0.8,
-            label=pruning,
+            linestyle="--" if unit else "-",
+            label=f"{pruning}, {unit}" if unit else pruning,
             **style.style(style.PRUNERS, pruning),
         )
 
