@@ -296,6 +296,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         raise SystemExit("gpu.py: no NVIDIA GPU that PyTorch can use: allowed: a machine with one")
     name = re.sub(r"[^A-Za-z0-9]+", "-", device_name(torch.device("cuda"))).strip("-").lower()
+    arguments.output.mkdir(parents=True, exist_ok=True)
     target = arguments.output / f"gpu_{name}.csv"
     write_json(target.with_suffix(".json"), {"environment": environment(torch.device("cuda"))})
     rows: list[Row] = []

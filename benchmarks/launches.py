@@ -4,7 +4,7 @@ Writes benchmarks/launches.csv, each method on ResNet18 and WRN-28-10 in bfloat1
 32×32: launches, the kernels that they start, host milliseconds, and the peak of memory; as it is,
 and (``_before``) one operation at a time, each layer selecting its own weights. Measured on the
 null GPU (docs/performance.md), so no GPU is needed, only a C compiler. Host milliseconds are
-processor time, the median of five rounds of 32 steps; best on an idle machine. Ten minutes.
+processor time, the median of five rounds of 32 steps; best on an idle machine. Two minutes.
 """
 
 import sys

@@ -143,7 +143,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--partial", action="store_true", help="leave out runs that are not finished")
 
     p = command("figure", figure)
-    p.add_argument("name")
+    p.add_argument("names", nargs="*", help="figures (default: all that the suite has)")
     p.add_argument("--runs", type=Path, required=True, help="runs.csv")
     p.add_argument("--output", type=Path, required=True)
 

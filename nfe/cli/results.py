@@ -15,10 +15,10 @@ def tables(arguments: argparse.Namespace) -> int:
 
 
 def figure(arguments: argparse.Namespace) -> int:
-    """Draw one figure of a suite."""
-    from nfe.report.figures import draw
+    """Draw figures of a suite, all of them unless some are named."""
+    from nfe.report.figures import draw_all
 
-    draw(arguments.name, arguments.runs, arguments.output)
+    draw_all(arguments.runs, arguments.output, arguments.names)
     return 0
 
 

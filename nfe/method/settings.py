@@ -86,9 +86,15 @@ class CombinesRuns(Settings):
         raise NotImplementedError
 
 
+@cache
+def _points(group: str) -> tuple[EntryPoint, ...]:
+    """Return a group's entry points, which are read from the files of all installed packages."""
+    return tuple(entry_points(group=group))
+
+
 def method_names() -> list[str]:
     """Return the names of the registered methods (entry points ``nfe_bench.methods``)."""
-    return sorted(point.name for point in entry_points(group="nfe_bench.methods"))
+    return sorted(point.name for point in _points("nfe_bench.methods"))
 
 
 @cache
@@ -101,7 +107,7 @@ def settings_class(name: str) -> type[Settings]:
     Raises:
         InputError: no method has that name, or its class is not as it must be.
     """
-    found = [*entry_points(group="nfe_bench.settings", name=name)] or registered(name)
+    found = _named("nfe_bench.settings", name) or registered(name)
     loaded = load(name, found[0])
     if not (isinstance(loaded, type) and issubclass(loaded, Settings)):
         raise InputError(f"method {name!r}: {found[0].value}: allowed: a subclass of Settings")
@@ -115,9 +121,13 @@ def registered(name: str) -> list[EntryPoint]:
     Raises:
         InputError: there is none.
     """
-    if found := list(entry_points(group="nfe_bench.methods", name=name)):
+    if found := _named("nfe_bench.methods", name):
         return found
     raise unknown("method", name, method_names())
+
+
+def _named(group: str, name: str) -> list[EntryPoint]:
+    return [point for point in _points(group) if point.name == name]
 
 
 def load(name: str, point: EntryPoint) -> Any:

@@ -1,4 +1,9 @@
-"""Which figures there are: known without loading what draws them."""
+"""Which figures there are, and how methods are named and marked in figures and on the page.
+
+Known without loading what draws.
+"""
+
+from dataclasses import dataclass
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -16,7 +21,113 @@ FIGURES = {
     "training_cost": ("longer", "headline", "rivals"),
 }
 
+# What figures and pages are titled; a figure's caption is the paper's own.
+TITLES = {
+    "accuracy_vs_flops": "Accuracy against the cost of a prediction",
+    "pai": "Pruning at initialization",
+    "grouping_ratio": "The share of the weights in the first exit's group",
+    "capacity": "Gain over the single network against its width",
+    "calibration": "Accuracy, NLL and ECE against one another",
+    "reliability": "Reliability",
+    "exits": "Members, their ensemble, and what diversity brings",
+    "exit_places": "Number and place of the exits",
+    "early_exit": "Early exit: accuracy against mean cost",
+    "training_cost": "Accuracy and NLL against the cost of training",
+}
+
 
 def available(groups: set[str]) -> list[str]:
     """Return the figures that a suite with these groups has."""
     return [name for name, (first, *_) in FIGURES.items() if first in groups]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How a method, or a kind of pruning, is named and drawn wherever it is.
+
+    Attributes:
+        name: the name of its authors.
+        colour: as #rrggbb; ten colours that colour-blind readers tell apart, as far as ten can be.
+        mark: Matplotlib's character.
+        edged: whether the mark has a dark edge: the colours have come round again.
+    """
+
+    name: str
+    colour: str
+    mark: str
+    edged: bool = False
+
+
+COLOURS = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#fbafe4",
+    "#949494",
+    "#ece133",
+    "#56b4e9",
+)
+
+
+def _entries(names: dict[str, str], marks: str) -> dict[str, Entry]:
+    return {
+        key: Entry(name, COLOURS[i % len(COLOURS)], mark, i >= len(COLOURS))
+        for i, ((key, name), mark) in enumerate(zip(names.items(), marks, strict=True))
+    }
+
+
+# In this order, so that a method keeps its colour and mark from one suite to the next.
+METHODS = _entries(
+    {
+        "single": "Single network",
+        "deep_ensemble": "Deep Ensemble",
+        "nfe": "NFE",
+        "mimo": "MIMO",
+        "batch_ensemble": "BatchEnsemble",
+        "exit_ensemble_distillation": "EED",
+        "beed": "BEED",
+        "sembg": "SEMBG",
+        "treenet": "TreeNet",
+        "packed_ensemble": "Packed-Ensembles",
+        "mc_dropout": "MC dropout",
+        "edst": "EDST",
+        "dst": "DST",
+        "snapshot": "Snapshot Ensemble",
+        "prune_and_tune": "Prune and Tune",
+        "mixmo": "MixMo",
+        "local_critic": "Local critic",
+        "narrow_ensemble": "Narrow ensemble",
+    },
+    "osD^v<>PX*pdh8HosD",
+)
+# Network fission whose weights are not divided one by one has a mark of its own.
+DIVIDED_MARK = "p"
+
+PRUNERS = _entries(
+    {
+        "random": "Random",
+        "erk": "ERK",
+        "magnitude": "Magnitude",
+        "snip": "SNIP",
+        "grasp": "GraSP",
+        "synflow": "SynFlow",
+    },
+    "os^vd<",
+)
+
+DATASETS = {
+    "digits": "Digits",
+    "fashion-mnist": "Fashion-MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "svhn": "SVHN",
+    "tiny-imagenet": "Tiny ImageNet",
+}
+
+
+def method_name(method: str) -> str:
+    """Return a method's proper name; of one that is not ours, its own."""
+    return METHODS[method].name if method in METHODS else method

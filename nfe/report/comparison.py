@@ -67,7 +67,7 @@ def rows(settings: Settings, pairs: Iterable[tuple[str, str]], runs: Path) -> li
     Raises:
         InputError: the two were not tested on the same images, or a file is not usable.
     """
-    resampler = _Resampler(runs)
+    resampler = Resampler(runs)
     found = [_record(settings, pair, metric, resampler) for pair in pairs for metric in METRICS]
     families: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for record in found:
@@ -92,7 +92,7 @@ def cells(records: Iterable[Mapping[str, Any]]) -> list[Row]:
 
 
 def _record(
-    settings: Settings, pair: tuple[str, str], metric: str, resampler: "_Resampler"
+    settings: Settings, pair: tuple[str, str], metric: str, resampler: "Resampler"
 ) -> dict[str, Any]:
     sides = [settings[label] for label in pair]
     good = [[row for row in side if row["status"] == "ok"] for side in sides]
@@ -132,7 +132,7 @@ def _check_images(pair: tuple[str, str], sides: Sequence[Sequence[Row]]) -> None
         )
 
 
-class _Resampler:
+class Resampler:
     """Metrics of runs on resampled test images; each run's file is read once."""
 
     def __init__(self, runs: Path) -> None:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from nfe.common.errors import InputError
 from nfe.common.files import csv_bytes, read_json, write_bytes
 from nfe.report import comparison, curves, evaluations, literature, selection, summaries
+from nfe.report.catalogue import method_name
 from nfe.report.reading import read
 from nfe.report.release import manifest
 from nfe.report.schema import (
@@ -376,27 +377,53 @@ def _tex(cell: str) -> str:
     return "".join(_TEX.get(character, character) for character in cell)
 
 
+# Narrower than a page's text where it must be; the package graphicx has the command.
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+# Lines of a table that a page holds.
+_LINES = 40
+
+
 def _tabular(
-    title: str, columns: str, header: Sequence[str], rows: Iterable[Sequence[str]]
-) -> list[str]:
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{_tex(title)}}}"]
-    lines.append(rf"\begin{{tabular}}{{{columns}}}")
-    lines.append(r"\toprule")
-    lines.append(" & ".join(map(_tex, header)) + r" \\")
-    lines.append(r"\midrule")
-    lines += [" & ".join(map(_tex, cells)) + r" \\" for cells in rows]
-    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    title: str, columns: str, header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> Iterator[str]:
+    """Yield the lines of as many tables as the rows take, each no larger than a page."""
+    for start in range(0, len(rows), _LINES):
+        more = " (continued)" if start else ""
+        yield from (r"\begin{table}", r"\centering\footnotesize")
+        yield rf"\caption{{{_tex(title + more)}}}"
+        yield from (_FITTED, rf"\begin{{tabular}}{{{columns}}}", r"\toprule")
+        yield " & ".join(map(_tex, header)) + r" \\"
+        yield r"\midrule"
+        for cells in rows[start : start + _LINES]:
+            yield " & ".join(map(_tex, cells)) + r" \\"
+        yield from (r"\bottomrule", r"\end{tabular}}", r"\end{table}")
+
+
+# Which setting it is; the columns of a first table, and of a second one beside the same.
+_NAMING = ("method", "members", "setting")
+_HEADLINE = ("seeds", "accuracy", "nll", "ece")
 
 
 def latex(suite: Suite, rows: Sequence[Row], missing: str = "") -> str:
-    """Return the summary as LaTeX tables (package booktabs)."""
+    """Return the summary as LaTeX tables (packages booktabs and graphicx).
+
+    What the headline is about stands in a first table, the other columns in a second one.
+    """
     lines = [f"% Suite {suite.name}. {suite.note}", f"% {LEGEND}"]
     lines += [f"% {missing}", _tex(missing)] if missing else []
+    rest = tuple(column for column, _ in SHOWN if column not in (*_NAMING, *_HEADLINE))
     for title, section in _sections(rows).items():
         compared = _compared(section)
-        shown = [_shown(row, compared) for row in section]
-        columns = f"lll{'r' * (len(SHOWN) - 3)}"
-        lines += _tabular(title, columns, [name for _, name in SHOWN], shown)
+        shown = [
+            dict(zip(dict(SHOWN), _shown(row, compared), strict=True))
+            | {"method": method_name(row["method"])}
+            for row in section
+        ]
+        for columns, words in ((_HEADLINE, ""), (rest, "Further metrics and costs. ")):
+            chosen = (*_NAMING, *columns)
+            cells = [[row[column] for column in chosen] for row in shown]
+            header = [dict(SHOWN)[column] for column in chosen]
+            lines += _tabular(f"{words}{title}", f"lll{'r' * len(columns)}", header, cells)
         if theirs := literature.cells(section, _with_interval):
             caption = f"{title}. {literature.TITLE}. {literature.NOTE}"
             lines += _tabular(caption, "llrrrrrrp{4cm}p{6cm}", literature.HEADER, theirs)

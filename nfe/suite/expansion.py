@@ -44,8 +44,8 @@ _RECIPE_KEYS = tuple(field.name for field in dataclasses.fields(Recipe))
 _GRID_KEYS = ("include", "exclude")
 # What of a plan says how its runs are made, and changes no number.
 _MAKING = ("runs_per_process", "checkpoint_seconds")
-# And what it says for the tables' readers, about recipes that the runs' identities hold in full.
-_TELLING = ("untuned",)
+# And what it says for the readers of tables and figures alone.
+_TELLING = ("untuned", "ranks")
 # Runs that are only there because another run combines them.
 MEMBERS = "members"
 
@@ -71,6 +71,7 @@ class Suite:
         comparisons: names of the first run of a setting and of its baseline, for each comparison
             that the configuration asks for besides those of the headline.
         untuned: methods that run with the default recipe beside tuned ones.
+        ranks: whether its numbers may rank methods: figures and page then show fronts and ranks.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Suite:
     checkpoint_seconds: float = 300.0
     comparisons: tuple[tuple[str, str], ...] = ()
     untuned: tuple[str, ...] = ()
+    ranks: bool = True
 
     def record(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -99,6 +101,7 @@ class Suite:
                 else {}
             ),
             **({"untuned": list(self.untuned)} if self.untuned else {}),
+            **({} if self.ranks else {"ranks": False}),
         }
 
     @property
@@ -127,6 +130,11 @@ class Suite:
             if planned.run.name == name:
                 return planned.run
         raise unknown(f"run of suite {self.name}", name, [p.run.name for p in self.runs])
+
+
+def told_readers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a plan's record is for readers alone, and no part of its digest."""
+    return {key: record[key] for key in _TELLING if key in record}
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -214,6 +222,7 @@ def expand(config: Mapping[str, Any]) -> Suite:
         checkpoint_seconds=config.get("checkpoint_seconds", 300.0),
         comparisons=tuple(dict.fromkeys(_comparisons(config, wanted.values()))),
         untuned=tuple(offers.untuned(_equal_methods(wanted.values()))),
+        ranks=config.get("ranks", True),
     )
 
 
@@ -405,6 +414,7 @@ def load_plan(path: Path) -> Suite:
             record["checkpoint_seconds"],
             tuple((setting, baseline) for setting, baseline in record.get("comparisons", ())),
             tuple(record.get("untuned", ())),
+            record.get("ranks", True),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a plan ({error})") from None

@@ -105,6 +105,10 @@ class Run:
 
     def method_settings(self) -> Settings:
         """Return the method's settings as an object; needs no PyTorch."""
+        return self._method_settings
+
+    @functools.cached_property
+    def _method_settings(self) -> Settings:
         return settings_class(self.method).from_settings(self.settings)
 
     def build_method(self) -> "Method":

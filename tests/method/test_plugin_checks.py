@@ -157,14 +157,14 @@ def test_a_run_is_checked_before_its_first_step(monkeypatch):
 
 def _found(monkeypatch, loaded):
     class Point:
-        value = "package.module:Name"
+        name, value = "plug-in", "package.module:Name"
 
         def load(self):
             if isinstance(loaded, Exception):
                 raise loaded
             return loaded
 
-    monkeypatch.setattr(settings, "entry_points", lambda **_: [Point()])
+    monkeypatch.setattr(settings, "_points", lambda group: (Point(),))
     settings.settings_class.cache_clear()
     with pytest.raises(InputError) as caught:
         interface.method_class.__wrapped__("plug-in")

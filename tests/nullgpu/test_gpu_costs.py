@@ -32,7 +32,11 @@ def test_a_step_costs_what_it_did(case: str, what: str) -> None:
     assert measured[what] == pytest.approx(float(expected()[case][what]), rel=0.05)
 
 
-RECORDED = [case for case in CASES if method_class(case.split()[0]).capturable]
+def method_of(case: str) -> str:
+    return case.partition(",")[0].partition(" ")[0]
+
+
+RECORDED = [case for case in CASES if method_class(method_of(case)).capturable]
 
 
 @pytest.mark.parametrize("case", RECORDED)

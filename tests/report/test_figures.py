@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nfe.evaluation import metrics
 from nfe.report import tables
 from nfe.report.catalogue import FIGURES, FORMATS, available
-from nfe.report.figures import accuracy_vs_flops, draw, drawer, reliability, style
+from nfe.report.figures import draw, drawer, front, reliability, style
 from nfe.report.figures.data import FigureData, read
 from nfe.suite.expansion import expand
 
@@ -86,10 +86,12 @@ def test_no_legend_covers_data_and_no_text_is_clipped(results, name, data):
     rows = part.rows.assign(dataset=data[0], subset=data[1])
     figure = drawer(name)(FigureData(rows, part.folder, part.missing))
     figure.canvas.draw()
+    assert figure.get_figwidth() in (style.COLUMN, style.TEXT)
     axes = [ax for ax in figure.axes if ax.get_visible()]
     assert any(ax.has_data() for ax in axes)
     (legend,) = figure.legends
-    boxes = [legend.get_window_extent(), *(ax.get_tightbbox() for ax in axes)]
+    boxes = [legend.get_window_extent(), figure._suptitle.get_window_extent()]
+    boxes += [ax.get_tightbbox() for ax in axes]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     # In inches, around all that is drawn.
     drawn, size = figure.get_tightbbox(), figure.get_size_inches()
@@ -101,34 +103,36 @@ def test_no_legend_covers_data_and_no_text_is_clipped(results, name, data):
 
 def test_every_lost_run_is_counted_beside_the_legend(results):
     figure = drawer("pai")(material(results, "pai"))
-    assert (
-        figure.legends[0]
-        .get_title()
-        .get_text()
-        .endswith("runs not shown: 1 failed, 1 collapsed, 1 missing")
-    )
-    labels = {text.get_text() for text in figure.legends[0].get_texts()}
-    assert {"random: 1 failed", "random: 1 collapsed"} <= labels
+    told = " ".join(figure.legends[0].get_title().get_text().split())
+    assert "Runs without a result: 1 failed, 1 collapsed, 1 missing." in told
+    (strip,) = (child for ax in figure.axes for child in ax.child_axes)
+    assert [text.get_text() for text in strip.texts] == ["Random"]
+    lost = sorted((float(line.get_xdata()[0]), line.get_marker()) for line in strip.lines)
+    assert lost == [(0.5, "+"), (0.9, "x")]
+    # Off the scale: above the panel, not at an accuracy.
+    parent = next(ax for ax in figure.axes if ax.child_axes)
+    assert strip.get_window_extent().y0 >= parent.get_window_extent().y1
 
 
 def test_pruned_networks_with_whole_layers_have_panels_of_their_own(results):
     figure = drawer("pai")(material(results, "pai"))
     shown = {}
     for ax in figure.axes:
-        whole = "whole in every path: pointwise" in ax.get_title()
+        row = figure.axes[2 * (list(figure.axes).index(ax) // 2)]
+        whole = "whole in every path: pointwise" in row.get_title("left").replace("\xa0", " ")
         shown.setdefault(whole, set()).update(ax.get_legend_handles_labels()[1])
-    assert {"random", "snip"} <= shown[False]
-    assert shown[True] == {"synflow"}
+    assert {"Random", "SNIP"} <= shown[False]
+    assert shown[True] == {"SynFlow"}
 
 
 def test_pruned_channels_have_lines_of_their_own_beside_other_divisions(results):
     figure = drawer("pai")(material(results, "pai"))
     labels = [
-        ax.get_legend_handles_labels()[1]
+        set(ax.get_legend_handles_labels()[1])
         for ax in figure.axes
-        if "division: alternating" in ax.get_title()
+        if "division: alternating" in ax.get_title("left").replace("\xa0", " ")
     ]
-    assert labels == [["magnitude", "magnitude, channels"]] * 2
+    assert labels == [{"Magnitude", "Magnitude, channels"}]
 
 
 def test_a_suite_of_which_all_runs_failed_still_has_its_figures(results):
@@ -144,7 +148,7 @@ def test_a_suite_of_which_all_runs_failed_still_has_its_figures(results):
 @given(st.lists(st.tuples(st.floats(1, 9), st.floats(50, 99)), min_size=1, max_size=8))
 def test_the_pareto_front_is_what_nothing_beats(pairs):
     figure, ax = plt.subplots()
-    accuracy_vs_flops._front(ax, pd.DataFrame(pairs, columns=["cost", "accuracy"]))
+    front.draw(ax, pd.DataFrame(pairs, columns=["cost", "accuracy"]))
     drawn = set(zip(*ax.lines[0].get_data(), strict=True))
     plt.close(figure)
     best = {
@@ -162,7 +166,7 @@ def test_one_curve_joins_the_lengths_of_the_single_network(results):
     single = rows[(rows["method"] == "single") & (rows["architecture"] == "wrn-10-1")]
     means = single.groupby("epochs")["accuracy"].mean()
     first = figure.axes[0]
-    assert "5 to 20 epochs" in first.get_title()
+    assert "5 to 20 epochs" in figure.get_suptitle().replace("\xa0", " ").replace("\n", " ")
     (curve,) = (line for line in first.lines if len(line.get_xdata()) == 3)
     assert curve.get_ydata() == pytest.approx(means.to_numpy())
     assert [text.get_text() for text in first.texts] == ["5", "10", "20"]
@@ -171,9 +175,9 @@ def test_one_curve_joins_the_lengths_of_the_single_network(results):
 def test_divisions_of_the_weights_have_names_and_marks_of_their_own():
     whole = '{"granularity": "alternating"}'
     assert (
-        style.name("nfe", 2, '{"granularity": "weight"}') == style.name("nfe", 2) == "nfe (M = 2)"
+        style.name("nfe", 2, '{"granularity": "weight"}') == style.name("nfe", 2) == "NFE (M = 2)"
     )
-    assert style.name("nfe", 2, whole) == "nfe (M = 2, alternating)"
+    assert style.name("nfe", 2, whole) == "NFE (M = 2, alternating)"
     assert style.member_style("nfe", 2, whole) != style.member_style("nfe", 2)
     assert style.member_style("nfe", 2, '{"granularity": "weight"}') == style.member_style("nfe", 2)
 
@@ -182,18 +186,19 @@ def test_latencies_of_two_devices_are_never_in_one_panel(results):
     figure = drawer("accuracy_vs_flops")(material(results, "accuracy_vs_flops"))
     rows = material(results, "accuracy_vs_flops").good
     label = figure.axes[2].get_xlabel()
-    (device,) = {
-        d for d in rows["latency_device"].dropna() if f"on {d} (1 more not shown)" in label
-    }
-    timed = rows[rows["latency_device"] == device].groupby(["method", "settings"]).ngroups
-    assert len(figure.axes[2].containers) == timed < len(figure.axes[0].containers)
+    (device,) = {d for d in rows["latency_device"].dropna() if f"{d}\n(1 more not shown)" in label}
+    here = rows[rows["architecture"] == "wrn-10-1"]
+    timed = here[here["latency_device"] == device].groupby(["method", "settings"]).ngroups
+    marks = [[c for c in ax.containers if c.lines[0]] for ax in figure.axes]
+    assert len(marks[2]) == timed < len(marks[0])
 
 
 def test_gains_over_the_single_network_are_differences_of_seeds(results):
     rows = pd.read_csv(results / "runs.csv")
     figure = drawer("capacity")(material(results, "capacity"))
-    line = next(line for line in figure.axes[0].lines if line.get_label() == "nfe (M = 3)")
-    for network, gain in zip(("wrn-10-1", "wrn-10-2"), line.get_ydata(), strict=True):
+    drawn = [c for c in figure.axes[0].containers if c.get_label() == "NFE (M = 3)"]
+    gains = [float(c.lines[0].get_ydata()[0]) for c in drawn]
+    for network, gain in zip(("wrn-10-1", "wrn-10-2"), gains, strict=True):
         here = rows[(rows["architecture"] == network) & (rows["epochs"] == CONFIG["epochs"])]
         nfe = here[(here["method"] == "nfe") & (here["members"] == 3)].set_index("seed")
         single = here[here["method"] == "single"].set_index("seed")

@@ -260,3 +260,22 @@ def test_files_that_are_no_suites_are_refused(tmp_path):
     (tmp_path / "plan.json").write_text(json.dumps({"suite": "x"}))
     with pytest.raises(InputError, match=r"plan\.json: not a plan"):
         load_plan(tmp_path / "plan.json")
+
+
+def test_a_suite_that_ranks_nothing_says_so_in_its_plan_and_keeps_its_digest(tmp_path):
+    config = {
+        "suite": "small",
+        "dataset": "digits",
+        "architecture": "wrn-10-1",
+        "epochs": 1,
+        "seeds": 1,
+        "groups": {"headline": [{"method": "single"}]},
+    }
+    plain, silent = expand(config), expand({**config, "ranks": False})
+    assert plain.digest == silent.digest
+    assert "ranks" not in plain.record()
+    path = tmp_path / "plan.json"
+    for suite in (plain, silent):
+        path.write_text(json.dumps(suite.record()))
+        assert load_plan(path).ranks is suite.ranks
+    assert [plain.ranks, silent.ranks] == [True, False]

@@ -86,9 +86,9 @@ def test_a_deleted_table_or_figure_is_made_again_alone(pulled):
     figure = pulled.folder / "figures" / "quick" / "accuracy_vs_flops.svg"
     before = table.read_bytes(), figure.read_bytes()
     figure.unlink()
-    assert rules(pulled, "-n") == ["figure"]
+    assert rules(pulled, "-n") == ["figures"]
     table.unlink()
-    assert rules(pulled) == ["figure", "page", "tables"]
+    assert rules(pulled) == ["figures", "page", "tables"]
     assert (table.read_bytes(), figure.read_bytes()) == before
     assert pulled("git", "status", "--porcelain", "results") == ""
 

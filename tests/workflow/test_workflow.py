@@ -101,7 +101,7 @@ def test_everything_is_made_once(made):
 
 def test_a_deleted_figure_brings_only_itself_back(made):
     (made.folder / "figures" / "tiny" / "pai.svg").unlink()
-    assert made.planned() == {"figure"}
+    assert made.planned() == {"figures"}
     made.snakemake()
 
 

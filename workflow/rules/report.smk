@@ -19,30 +19,29 @@ rule tables:
         "{BENCH} tables --plan {PLAN:q} --root {ROOT:q} > {log:q} 2>&1"
 
 
-rule figure:
+# One process for all of them: most of a figure's seconds are the start of Python.
+rule figures:
     input:
         # Behind the table, what the table is made from: see finished().
         runs=ancient(RESULTS / "runs.csv"),
         plan=ancient(PLANNED),
         finished=finished(RUNS),
     output:
-        report(
-            FIGURE_FOLDER / "{figure}.png",
+        shown=report(
+            [path for path in FIGURES if path.suffix == ".png"],
             caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "{figure}"},
+            labels={"suite": SUITE.name},
         ),
-        FIGURE_FOLDER / "{figure}.svg",
-        FIGURE_FOLDER / "{figure}.pdf",
+        rest=[path for path in FIGURES if path.suffix != ".png"],
     log:
-        f"logs/{SUITE.name}/{{figure}}.log",
-    wildcard_constraints:
-        figure="|".join(FIGURE_NAMES),
+        f"logs/{SUITE.name}/figures.log",
     localrule: True
     params:
         folder=FIGURE_FOLDER,
+        names=FIGURE_NAMES,
     shell:
-        "{BENCH} figure {wildcards.figure} --runs {input.runs:q} --output {params.folder:q} > {log:q} 2>&1"
+        "{BENCH} figure {params.names} --runs {input.runs:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule page:

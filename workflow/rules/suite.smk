@@ -11,6 +11,7 @@ from nfe.common.errors import InputError
 from nfe.common.files import make_directory, read_json, write_json
 from nfe.suite.outputs import RESULT_FILES, evaluation_files, network_name
 from nfe.suite.expansion import SCHEMA, check_groups, expand, read_config, timed
+from nfe.suite.expansion import told_readers
 from nfe.report.catalogue import FORMATS, available
 
 try:
@@ -20,9 +21,9 @@ try:
     SUITE = expand(config)
     # Jobs read the plan from a file of its own content: it cannot change under a running job.
     PLAN = Path(".snakemake", "plans", f"{SUITE.name}-{SUITE.digest}.json")
-    # What it tells of recipes is no part of its name: the tables need it as it is now.
-    told = read_json(PLAN).get("untuned", []) if PLAN.exists() else None
-    if told != list(SUITE.untuned):
+    # What it tells readers is no part of its name: tables and figures need it as it is now.
+    told = read_json(PLAN) if PLAN.exists() else None
+    if told is None or told_readers(told) != told_readers(SUITE.record()):
         make_directory(PLAN.parent)
         write_json(PLAN, SUITE.record())
     # What is asked for beyond clean accuracy, and of which runs.

@@ -4,23 +4,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nfe.report.figures import style
-from nfe.report.figures.data import SETTING, FigureData, points
+from nfe.report.figures import axes as scales
+from nfe.report.figures import layout, style
+from nfe.report.figures.data import SETTING, FigureData
 
 _LABELS = {"accuracy": "test accuracy [%]", "nll": "test NLL [nats]", "ece": "test ECE"}
 _PAIRS = (("nll", "accuracy"), ("ece", "accuracy"), ("ece", "nll"))
 
 
 def draw(material: FigureData) -> Figure:
-    """Draw one mark a setting for each pair of metrics, seeds as bars in both directions."""
+    """Draw one mark a setting for each pair of metrics, bars in both directions."""
     panels = material.panels()
-    figure, axes = style.grid(len(panels), len(_PAIRS))
-    for row, (title, part) in zip(axes, panels, strict=True):
-        found = points(part.good, SETTING, *_LABELS)
+    figure, axes = layout.grid(len(panels), len(_PAIRS))
+    seeds: dict[str, int] = {}
+    for row, (_, part) in zip(axes, panels, strict=True):
+        found = part.points(part.good, SETTING, *_LABELS)
+        seeds |= {style.name(p.method, p.members, p.settings): p.n for p in found.itertuples()}
         for ax, (x, y) in zip(row, _PAIRS, strict=True):
-            style.title(ax, title)
             _panel(ax, found, x, y)
-    style.legend(figure, [ax for row in axes for ax in row], style.note(material))
+    layout.titles(figure, [row[0] for row in axes], [words for words, _ in panels])
+    layout.legend(figure, [ax for row in axes for ax in row], layout.note(material), seeds)
     return figure
 
 
@@ -28,17 +31,19 @@ def _panel(ax: Axes, found: pd.DataFrame, x: str, y: str) -> None:
     if found.empty:
         style.nothing(ax, "no run")
         return
+    for axis, metric, most in (("x", x, 3), ("y", y, 5)):
+        scales.fit_positive(
+            ax, axis, found[metric], found[f"{metric}_spread"], _LABELS[metric], most
+        )
     for _, point in found.iterrows():
-        ax.errorbar(
+        style.mark(
+            ax,
+            point["run"],
             point[x],
             point[y],
+            point["n"],
             xerr=point[f"{x}_spread"],
             yerr=point[f"{y}_spread"],
-            elinewidth=0.8,
-            markersize=6,
-            linestyle="none",
             label=style.name(point["method"], point["members"], point["settings"]),
             **style.member_style(point["method"], point["members"], point["settings"]),
         )
-    ax.set_xlabel(_LABELS[x])
-    ax.set_ylabel(_LABELS[y])

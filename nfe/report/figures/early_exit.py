@@ -1,52 +1,58 @@
 """Accuracy against mean FLOPs, when images stop at the first exit that is confident."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from nfe.report.figures import style
-from nfe.report.figures.data import FigureData, per_setting, spread
+from nfe.report.figures import layout, style
+from nfe.report.figures.data import FigureData, per_setting
 
 
 def draw(material: FigureData) -> Figure:
-    """Draw one curve a setting over all thresholds, seeds as bands."""
+    """Draw one curve a setting over all thresholds, with bands."""
     panels = material.panels()
-    figure, axes = style.wrapped(len(panels))
-    names = list(dict.fromkeys(_name(seeds) for seeds in per_setting(material.good)))
-    for ax, (title, part) in zip(axes, panels, strict=True):
-        style.title(ax, title)
-        _panel(ax, part, names)
-    style.legend(figure, axes, style.note(material, "bands"))
+    figure, axes = layout.wrapped(len(panels), 2, 2.1)
+    names = list(
+        dict.fromkeys(style.exits_name(seeds.iloc[0]) for seeds in per_setting(material.good))
+    )
+    looks = {name: style.numbered(index) for index, name in enumerate(names)}
+    seeds: dict[str, int] = {}
+    for ax, (_, part) in zip(axes, panels, strict=True):
+        seeds |= _panel(ax, part, looks)
+    layout.titles(figure, axes, [words for words, _ in panels])
+    heading = f"{layout.note(material, 'Bands')} Large mark: no image stops early."
+    layout.legend(figure, axes, heading, seeds)
     return figure
 
 
-def _name(seeds: pd.DataFrame) -> str:
-    first = seeds.iloc[0]
-    return f"N = {int(first['members'])}, exits after {first['exit_stages']}"
-
-
-def _panel(ax: Axes, material: FigureData, names: Sequence[str]) -> None:
-    drawn = 0
+def _panel(ax: Axes, material: FigureData, looks: Mapping[str, Any]) -> dict[str, int]:
+    """Draw a panel; return the number of seeds of each curve."""
+    drawn = {}
     for seeds in per_setting(material.good):
         found = [material.metrics(run).get("early_exit") for run in seeds["run"]]
         curves = np.array([curve for curve in found if curve is not None], dtype=float)
         if not len(curves):
             continue
-        drawn += 1
+        name = style.exits_name(seeds.iloc[0])
+        drawn[name] = len(curves)
         # Seeds × thresholds × (threshold, accuracy, MACs).
         flops, accuracy = 2 * curves[:, :, 2].mean(axis=0), curves[:, :, 1].mean(axis=0)
-        half = [spread(column) for column in curves[:, :, 1].T]
-        look = style.style(names, _name(seeds))
-        style.band(ax, flops, accuracy, half, label=_name(seeds), **look | {"markersize": 3})
+        half = [material.share_spread(seeds, pd.Series(column)) for column in curves[:, :, 1].T]
+        gid = style.tag(ax, f"curve:{seeds['run'].iloc[0]}")
+        look: dict[str, Any] = {**looks[name], "markersize": 2, "markevery": 4}
+        style.band(ax, flops, accuracy, half, gid, label=name, **look)
         # Where no image stops early: the ensemble of all exits.
-        ax.plot(flops[-1], accuracy[-1], markersize=9, linestyle="none", **look)
+        ax.plot(flops[-1], accuracy[-1], markersize=6, linestyle="none", **looks[name])
     if not drawn:
         style.nothing(ax, "no run has an early-exit curve")
-        return
+        return {}
     ax.xaxis.set_major_formatter(EngFormatter())
-    ax.set_xlabel("mean inference FLOPs per image, non-zero weights\n(large mark: never early)")
+    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.set_xlabel("mean FLOPs per image, non-zero weights")
     ax.set_ylabel("test accuracy [%]")
+    return drawn

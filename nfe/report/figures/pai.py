@@ -1,55 +1,60 @@
 """Methods of pruning at initialization, at equal sparsity and at equal multiply-adds."""
 
 import itertools
-import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
-from nfe.report.figures import style
-from nfe.report.figures.data import FigureData, points, spread
+from nfe.report.catalogue import PRUNERS
+from nfe.report.figures import axes as scales
+from nfe.report.figures import layout, style
+from nfe.report.figures.data import FigureData, pruned_unit, whole_layers
 from nfe.report.schema import PANEL
+
+_LOST = {"collapsed": "x", "failed": "+"}
 
 
 def draw(material: FigureData) -> Figure:
     """Draw one line a pruning method, against sparsity and against non-zero FLOPs.
 
     Networks of which some layers are whole in every path, or whose weights are not divided one
-    by one, have panels of their own. Whole channels pruned have lines of their own.
+    by one, have panels of their own. Whole channels pruned have lines of their own, dashed.
     """
     settings = material.rows["settings"]
     rows = material.rows.assign(
-        whole=settings.map(_whole),
+        whole=settings.map(whole_layers),
         division=settings.map(style.division),
-        pruned=settings.map(_unit),
+        unit=settings.map(pruned_unit),
     )
-    panels = FigureData(rows, material.folder).panels((*PANEL, "whole", "division"))
-    figure, axes = style.grid(len(panels), 2)
-    for (left, right), (title, part) in zip(axes, panels, strict=True):
-        for ax in (left, right):
-            style.title(ax, title)
-            ax.set_ylabel("test accuracy of the ensemble [%]")
-        rows = part.rows.assign(flops=2 * part.rows["macs_nonzero"])
-        _sparsity(figure, left, rows)
-        _flops(right, rows)
-    style.legend(figure, [ax for row in axes for ax in row], style.note(material))
+    panels = material.of(rows).panels((*PANEL, "whole", "division"))
+    figure, axes = layout.grid(len(panels), 2, height=2.2, sharey="row")
+    seeds: dict[str, int] = {}
+    for (left, right), (_, part) in zip(axes, panels, strict=True):
+        left.set_ylabel("test accuracy [%]")
+        costs = part.of(part.rows.assign(flops=2 * part.rows["macs_nonzero"]))
+        _dense(left, costs)
+        _dense(right, costs)
+        seeds |= _lines(left, costs, "sparsity")
+        _lines(right, costs, "flops")
+        _by_sparsity(left, costs.rows)
+        _by_flops(right, costs.good)
+    layout.titles(figure, [row[0] for row in axes], [words for words, _ in panels])
+    heading = f"{layout.note(material)} Accuracy: the ensemble's."
+    if _lost(material.rows).any():
+        heading += " × collapsed, + failed: no accuracy, so off the scale, above the panel."
+    layout.legend(figure, [ax for row in axes for ax in row], heading, seeds)
     return figure
 
 
-def _whole(settings: str) -> str:
-    return ", ".join(json.loads(settings).get("whole", ()))
+def _lost(rows: pd.DataFrame) -> "pd.Series[bool]":
+    return rows["status"].isin(list(_LOST))
 
 
-def _unit(settings: str) -> str:
-    return "channels" if json.loads(settings).get("prune_channels") else ""
-
-
-def _sparsity(figure: Figure, ax: Axes, rows: pd.DataFrame) -> None:
-    _dense(ax, rows)
-    _lines(ax, rows, "sparsity")
-    _mark_lost(figure, ax, rows)
+def _by_sparsity(ax: Axes, rows: pd.DataFrame) -> None:
     # Evenly spaced in the logarithm of what is left, so that high sparsities lie apart.
     forward, back = lambda s: -np.log10(np.maximum(1 - s, 1e-6)), lambda t: 1 - 10.0**-t
     ax.set_xscale("function", functions=(forward, back))
@@ -58,62 +63,77 @@ def _sparsity(figure: Figure, ax: Axes, rows: pd.DataFrame) -> None:
         ends = forward(np.array([values[0], values[-1]])) + np.array([-0.1, 0.1])
         ax.set_xlim(*(back(end) for end in ends))
     ax.set_xticks(values, [f"{value:g}" for value in values])
-    ax.set_xlabel("sparsity of the convolutions\n(spaced by the share that is left, logarithmic)")
+    ax.set_xlabel("sparsity of the convolutions\n(log of the share that is left)")
+    lost = rows[_lost(rows)]
+    kinds = lost.groupby(["status", "pruning", "sparsity"], sort=False).size().reset_index(name="n")
+    if kinds.empty:
+        return
+    marks = {
+        "x": kinds["sparsity"],
+        "label": kinds["pruning"].map(_name),
+        "colour": kinds["pruning"].map(lambda name: style.pruner(name)["color"]),
+        "mark": kinds["status"].map(_LOST),
+        "n": kinds["n"],
+    }
+    style.lost_strip(ax, pd.DataFrame(marks))
 
 
-def _flops(ax: Axes, rows: pd.DataFrame) -> None:
-    good = rows[rows["status"] == "ok"]
-    _dense(ax, rows)
-    _lines(ax, rows, "flops")
+def _by_flops(ax: Axes, good: pd.DataFrame) -> None:
     if not good.empty:
-        style.log_axis(ax, good["flops"].min(), good["flops"].max())
-    ax.set_xlabel("inference FLOPs per image, non-zero weights")
+        scales.log(ax, good["flops"].min(), good["flops"].max(), apart=0.2)
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlabel("FLOPs per image,\nnon-zero weights (log)")
 
 
-def _dense(ax: Axes, rows: pd.DataFrame) -> None:
+def _name(pruning: str) -> str:
+    return PRUNERS[pruning].name if pruning in PRUNERS else pruning
+
+
+def _dense(ax: Axes, material: FigureData) -> None:
     """Draw the network without pruning as a line with its band."""
-    dense = rows.loc[(rows["pruning"] == "none") & (rows["status"] == "ok"), "accuracy"]
+    dense = material.good[material.good["pruning"] == "none"]
     if dense.empty:
         return
-    middle, half = dense.mean(), np.nan_to_num(spread(dense))
-    ax.axhline(middle, color="0.4", linestyle="--", label="no pruning")
-    ax.axhspan(middle - half, middle + half, color="0.4", alpha=0.15, linewidth=0)
+    middle, half = dense["accuracy"].mean(), material.spread(dense, "accuracy")
+    label = f"no pruning, n = {len(dense)} (band)"
+    ax.axhline(
+        middle,
+        color=style.GREY,
+        linestyle="--",
+        linewidth=0.8,
+        label=label,
+        gid=style.tag(ax, "dense"),
+    )
+    ax.axhspan(middle - half, middle + half, color=style.GREY, alpha=0.12, linewidth=0)
 
 
-def _lines(ax: Axes, rows: pd.DataFrame, column: str) -> None:
-    good = rows[rows["status"] == "ok"]
-    found = points(good, ["pruning", "pruned", "sparsity"], "accuracy", "flops")
-    for pruning, unit in itertools.product(style.PRUNERS, ("", "channels")):
-        chosen = (found["pruning"] == pruning) & (found["pruned"] == unit)
+def _lines(ax: Axes, material: FigureData, column: str) -> dict[str, int]:
+    """Draw the lines; return the number of seeds of each, of its first place."""
+    found = material.points(material.good, ["pruning", "unit", "sparsity"], "accuracy", "flops")
+    seeds = {}
+    names = dict.fromkeys([*PRUNERS, *found["pruning"]])
+    for pruning, unit in itertools.product(names, ("", "channels")):
+        chosen = (found["pruning"] == pruning) & (found["unit"] == unit)
         line = found[chosen].sort_values("sparsity")
-        if line.empty:
+        if line.empty or pruning == "none":
             continue
-        ax.errorbar(
+        look = style.pruner(pruning)
+        label = f"{_name(pruning)}, {unit}" if unit else _name(pruning)
+        ax.plot(
             line[column],
             line["accuracy"],
-            yerr=line["accuracy_spread"],
-            capsize=2,
-            markersize=5,
-            linewidth=1.2,
-            elinewidth=0.8,
+            color=look["color"],
             linestyle="--" if unit else "-",
-            label=f"{pruning}, {unit}" if unit else pruning,
-            **style.style(style.PRUNERS, pruning),
+            linewidth=0.8,
+            alpha=0.7,
         )
-
-
-def _mark_lost(figure: Figure, ax: Axes, rows: pd.DataFrame) -> None:
-    """Show collapsed and failed runs on the lower edge instead of dropping them."""
-    for status, mark in (("collapsed", "x"), ("failed", "+")):
-        for pruning, lost in rows[rows["status"] == status].groupby("pruning"):
-            place = style.PRUNERS.index(str(pruning)) if pruning in style.PRUNERS else 0
-            ax.plot(
-                lost["sparsity"],
-                [0.03] * len(lost),
-                transform=style.shifted(figure, ax.get_xaxis_transform(), 5 * place - 12),
-                linestyle="none",
-                marker=mark,
-                markersize=6,
-                color=style.style(style.PRUNERS, str(pruning))["color"],
-                label=f"{pruning}: {len(lost)} {status}",
-            )
+        seeds[label] = int(line["n"].max())
+        for point in line.itertuples():
+            bars: dict[str, Any] = {
+                "yerr": point.accuracy_spread,
+                "markersize": 4,
+                "label": label,
+            }
+            place = getattr(point, column)
+            style.mark(ax, point.run, place, point.accuracy, point.n, **bars, **look)
+    return seeds

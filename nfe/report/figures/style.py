@@ -1,90 +1,175 @@
-"""How all figures look: colours, marks, axes and legends."""
+"""How all figures look: sizes, type, colours, marks and their bars."""
 
-import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FormatStrFormatter, LogLocator, NullLocator
-from matplotlib.transforms import ScaledTranslation, Transform
+from matplotlib.patches import Rectangle
 
-from nfe.report.figures.data import FigureData
-from nfe.report.schema import PANEL
+from nfe.report.catalogue import COLOURS, DIVIDED_MARK, METHODS, PRUNERS, Entry, method_name
 
-# Fixed order, so that a method keeps its colour and mark from one suite to the next.
-METHODS = (
-    "single",
-    "deep_ensemble",
-    "nfe",
-    "mimo",
-    "batch_ensemble",
-    "exit_ensemble_distillation",
-    "beed",
-    "sembg",
-    "treenet",
-    "packed_ensemble",
-    "mc_dropout",
-    "edst",
-    "dst",
-    "snapshot",
-    "prune_and_tune",
-    "mixmo",
-    "local_critic",
-    "narrow_ensemble",
-)
-PRUNERS = ("random", "erk", "magnitude", "snip", "grasp", "synflow")
-_MARKS = ("o", "s", "D", "^", "v", "<", ">", "P", "X", "*", "p", "h", "8", "d", "H", "o", "s", "D")
+# Inches: a column and the text of a conference paper.
+COLUMN, TEXT = 3.25, 5.5
+# Points.
+SMALL, LARGE = 8, 9
+GREY, PALE = "0.35", "0.85"
+
+# Whatever machine draws: the font comes with Matplotlib, ids have a fixed salt, and text in a PDF
+# is in a TrueType font (42): venues refuse Type 3.
+RC: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "0.3",
+    "axes.grid": True,
+    "axes.labelpad": 2,
+    "axes.labelsize": SMALL,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlepad": 3,
+    "axes.titlesize": SMALL,
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    "figure.titlesize": LARGE,
+    "font.family": "DejaVu Sans",
+    "font.size": SMALL,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.5,
+    "legend.columnspacing": 1.0,
+    "legend.fontsize": SMALL,
+    "legend.handlelength": 1.6,
+    "legend.handletextpad": 0.5,
+    "legend.labelspacing": 0.25,
+    "legend.title_fontsize": SMALL,
+    "lines.linewidth": 1.0,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "nfe-bench",
+    "xtick.labelsize": SMALL,
+    "xtick.major.pad": 2,
+    "xtick.major.size": 2,
+    "ytick.labelsize": SMALL,
+    "ytick.major.pad": 2,
+    "ytick.major.size": 2,
+}
+
 # Of few members the mark is open or half full; of many full.
 _FILLS = {2: "none", 4: "left"}
-# Of weights that are not divided one by one; beside the mark of those that are.
-_DIVIDED = "^"
-PANEL_SIZE = (4.4, 3.7)
-COLOURS = 10
+_SIZE = 4.5
+_OTHER_MARKS = "osD^v<>PX*"
 
 
-def colour(index: int) -> Any:
+def colour(index: int) -> str:
     """Return one of ten colours that colour-blind readers tell apart, as far as ten can be."""
-    return sns.color_palette("colorblind", COLOURS)[index % COLOURS]
+    return COLOURS[index % len(COLOURS)]
 
 
-def style(names: Sequence[str], name: str) -> dict[str, Any]:
-    """Return the colour and mark that a name of a fixed list always has."""
-    return numbered(names.index(name) if name in names else len(names))
+def numbered(index: int) -> dict[str, Any]:
+    """Return the colour and mark of the curve of that number, from 0."""
+    mark = _OTHER_MARKS[index % len(_OTHER_MARKS)]
+    return _look(Entry("", colour(index), mark, index >= len(COLOURS)))
+
+
+def member_number(index: int, count: int) -> dict[str, Any]:
+    """Return the shade of a member's mark, the first one palest: shades are members' alone."""
+    return {"color": str(0.75 - 0.6 * index / max(1, count - 1)), "marker": "o"}
+
+
+def _look(entry: Entry) -> dict[str, Any]:
+    edge = {"markeredgecolor": "black", "markeredgewidth": 0.7} if entry.edged else {}
+    return {"color": entry.colour, "marker": entry.mark, **edge}
+
+
+def pruner(name: str) -> dict[str, Any]:
+    """Return the colour and mark of a kind of pruning."""
+    return _look(PRUNERS[name]) if name in PRUNERS else numbered(len(PRUNERS))
 
 
 def division(settings: str) -> str:
     """Return what goes to an exit as a whole by a row's settings; "" where it is each weight."""
     unit = str(json.loads(settings).get("granularity", "weight"))
-    return "" if unit == "weight" else unit
+    return "" if unit == "weight" else unit.replace("_", " ")
+
+
+def _pruning(settings: str) -> tuple[str, float]:
+    read = json.loads(settings)
+    name, sparsity = str(read.get("pruning", "none")), float(read.get("sparsity") or 0)
+    return (name, sparsity) if name != "none" and sparsity else ("", 0.0)
 
 
 def member_style(method: str, members: float, settings: str = "{}") -> dict[str, Any]:
-    """Return the colour and mark of a method.
+    """Return the colour and mark of a setting of a method.
 
-    The mark's fill tells the number of members, its shape whether weights go one by one.
+    The fill tells the number of members, the shape whether weights go one by one, the size how
+    many of them are left.
     """
-    look = style(METHODS, method) | {"fillstyle": _FILLS.get(int(members), "full")}
-    return look | {"marker": _DIVIDED} if division(settings) else look
+    entry = METHODS.get(method)
+    look = _look(entry) if entry else numbered(len(METHODS))
+    look |= {"fillstyle": _FILLS.get(int(members), "full")}
+    if look["fillstyle"] == "left":
+        look["markerfacecoloralt"] = "white"
+    if division(settings):
+        look["marker"] = DIVIDED_MARK
+    _, sparsity = _pruning(settings)
+    return look | {"markersize": _SIZE * (1 - sparsity) ** 0.2}
 
 
-def numbered(index: int) -> dict[str, Any]:
-    """Return the colour and mark of the curve of that number, from 0.
+def name(method: str, members: float, settings: str = "{}") -> str:
+    """Return what a legend calls a method with so many members and these settings."""
+    words = [f"M = {int(members)}"] if members > 1 else []
+    words += [unit] if (unit := division(settings)) else []
+    kind, sparsity = _pruning(settings)
+    words += [f"{PRUNERS[kind].name if kind in PRUNERS else kind} {sparsity:g}"] if kind else []
+    known = method_name(method)
+    return f"{known} ({', '.join(words)})" if words else known
 
-    When the colours come round again, marks have a dark edge.
+
+def exits_name(row: pd.Series) -> str:
+    """Return what a legend calls network fission by the number and place of its exits."""
+    places = str(row["exit_stages"]).replace("+", "/").split("/")
+    words = f"after stage{'s' * (len(places) > 1)} {', '.join(places)}"
+    unit = f", {unit}" if (unit := division(row["settings"])) else ""
+    return f"M = {int(row['members'])}, {words}{unit}"
+
+
+def mark(ax: Axes, run: str, x: float, y: float, n: int = 2, **look: Any) -> None:
+    """Draw a mark at its very place, with its bars.
+
+    Args:
+        ax: the panel.
+        run: the first run of the setting; names the mark in an SVG.
+        x: as on the axis.
+        y: as on the axis.
+        n: number of seeds; of one, the bars are dotted.
+        look: of ``Axes.errorbar``.
     """
-    edge = {} if index < COLOURS else {"markeredgecolor": "black", "markeredgewidth": 0.8}
-    return {"color": colour(index), "marker": _MARKS[index % len(_MARKS)], **edge}
+    defaults = {"capsize": 1.5, "elinewidth": 0.8, "markersize": _SIZE, "linestyle": "none"}
+    drawn = ax.errorbar(x, y, **{**defaults, "alpha": 0.9, **look})
+    drawn.lines[0].set_gid(tag(ax, f"mark:{run}"))
+    if n == 1:
+        dot_bars(drawn)
 
 
-def band(ax: Axes, x: Any, middle: Any, half: Any, **look: Any) -> None:
+def tag(ax: Axes, name: str) -> str:
+    """Return a name for a part of a panel in an SVG, another one in each panel."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return f"{name}@{figure.axes.index(ax) + 1}"
+
+
+def dot_bars(drawn: Any) -> None:
+    """Make the bars of an ``errorbar`` those of one seed."""
+    for bars in drawn.lines[2]:
+        bars.set_linestyle((0, (1, 1.2)))
+    for cap in drawn.lines[1]:
+        cap.set_visible(False)
+
+
+def band(ax: Axes, x: Any, middle: Any, half: Any, gid: str = "", **look: Any) -> None:
     """Draw a line with its spread as a band around it; none where the spread is NaN."""
-    (line,) = ax.plot(x, middle, **({"markersize": 5, "linewidth": 1.3} | look))
+    (line,) = ax.plot(x, middle, **({"markersize": 4} | look))
+    line.set_gid(gid)
     ax.fill_between(
         np.asarray(x, dtype=float),
         np.asarray(middle) - np.asarray(half),
@@ -95,134 +180,48 @@ def band(ax: Axes, x: Any, middle: Any, half: Any, **look: Any) -> None:
     )
 
 
-def name(method: str, members: float, settings: str = "{}") -> str:
-    """Return what a legend calls a method with so many members and these settings."""
-    words = [f"M = {int(members)}"] if members > 1 else []
-    words += [unit] if (unit := division(settings)) else []
-    return f"{method} ({', '.join(words)})" if words else method
-
-
-def grid(
-    rows: int, columns: int, size: tuple[float, float] = PANEL_SIZE
-) -> tuple[Figure, list[list[Axes]]]:
-    """Return a figure of rows × columns panels, with room for a legend on the right."""
-    sns.set_theme(context="paper", style="whitegrid", font_scale=1.1)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(3.0 + size[0] * columns, 0.6 + size[1] * rows),
-        squeeze=False,
-        layout="constrained",
-    )
-    return figure, axes.tolist()
-
-
-def wrapped(
-    count: int, columns: int = 3, size: tuple[float, float] = PANEL_SIZE
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure of ``count`` panels, at most ``columns`` side by side."""
-    columns = min(count, columns)
-    figure, axes = grid(-(-count // columns), columns, size)
-    flat = list(itertools.chain.from_iterable(axes))
-    for ax in flat[count:]:
-        ax.set_visible(False)
-    return figure, flat[:count]
-
-
-def title(ax: Axes, text: str) -> None:
-    """Put a panel's title above it."""
-    ax.set_title(text, fontsize="medium")
-
-
 def nothing(ax: Axes, text: str) -> None:
     """Say in an empty panel why it is empty."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center", wrap=True)
 
 
-def log_axis(ax: Axes, low: float, high: float, *, prefixes: bool = True, room: float = 0) -> None:
-    """Make x logarithmic from below ``low`` to above ``high``, with round numbers on it.
+def count_row(ax: Axes, x: Sequence[float], counts: Sequence[str]) -> None:
+    """Write over each place of x how many seeds stand there."""
+    look: dict[str, Any] = {
+        "transform": ax.get_xaxis_transform(),
+        "ha": "center",
+        "va": "bottom",
+        "color": GREY,
+    }
+    for place, count in zip(x, counts, strict=True):
+        ax.text(place, 1.01, count, **look)
+    ax.text(-0.02, 1.01, "n", transform=ax.transAxes, ha="right", va="bottom", color=GREY)
+
+
+def lost_strip(ax: Axes, lost: pd.DataFrame) -> None:
+    """Show runs that have no accuracy in a strip over the panel, off its scale.
 
     Args:
-        ax: the panel.
-        low: least value.
-        high: largest value.
-        prefixes: write 2 M and not 2000000.
-        room: points to leave besides on either side, for marks that are shifted.
+        ax: the panel; its x axis is ready.
+        lost: columns x, label, colour, mark.
     """
-    ax.set_xscale("log")
-    # The share of the panel's width, some two thirds of its space, on either side.
-    share = min(0.4, (room + 12) / (72 * 0.67 * PANEL_SIZE[0]))
-    margin = max(1.35, (high / low) ** (share / (1 - 2 * share)))
-    if room:
-        margin = max(margin, 1.35 ** (1 + room / 20))
-    ax.set_xlim(low / margin, high * margin)
-    span = high / low * margin
-    subs = (1, 1.5, 2, 3, 4, 5, 7) if span < 4 else (1, 2, 5) if span < 100 else (1,)
-    ax.xaxis.set_major_locator(LogLocator(subs=subs))
-    ax.xaxis.set_major_formatter(EngFormatter() if prefixes else FormatStrFormatter("%g"))
-    ax.xaxis.set_minor_locator(NullLocator())
-
-
-def fit_y(ax: Axes, middle: pd.Series, half: pd.Series) -> None:
-    """Set limits around points and bars: shifted marks do not count towards automatic ones."""
-    bottom, top = (middle - half.fillna(0)).min(), (middle + half.fillna(0)).max()
-    room = 0.08 * (top - bottom) + 0.01
-    ax.set_ylim(bottom - room, top + room)
-
-
-def shifted(figure: Figure, base: Transform, size: float) -> Transform:
-    """Return a transform moved right by ``size`` points."""
-    return base + ScaledTranslation(size / 72, 0, figure.dpi_scale_trans)
-
-
-def side_by_side(costs: pd.Series) -> list[float]:
-    """Return a horizontal shift in points for each mark, so that equal costs do not overlap."""
-    cluster = (costs.rank(method="dense") * 0).astype(int)
-    order = costs.sort_values().index
-    for before, here in itertools.pairwise(order):
-        apart = costs[here] > 1.05 * costs[before]
-        cluster[here] = cluster[before] + apart
-    place = cluster.groupby(cluster).cumcount()
-    size = cluster.map(cluster.value_counts())
-    return [9 * (p - (n - 1) / 2) for p, n in zip(place, size, strict=True)]
-
-
-def note(material: FigureData, shown: str = "bars") -> str:
-    """Return what bars or bands are, and how many runs were lost."""
-    rows = material.rows
-    counts = material.good.groupby([*PANEL, "settings", "method"]).size()
-    n = int(counts.max()) if len(counts) else 0
-    if n < 2:
-        text = "one seed a point"
-    elif n < 3:
-        text = f"{shown}: standard deviation\nover 2 seeds"
-    else:
-        text = f"{shown}: 95 % interval\nover seeds (n up to {n})"
-        text += "\nstandard deviation where n = 2" * bool((counts == 2).any())
-    lost = {status: int((rows["status"] == status).sum()) for status in ("failed", "collapsed")}
-    lost["missing"] = material.missing
-    told = ", ".join(f"{count} {status}" for status, count in lost.items() if count)
-    return f"{text}\nruns not shown: {told}" if told else text
-
-
-def legend(figure: Figure, axes: Sequence[Axes], heading: str) -> None:
-    """Put one legend for all panels to the right of them, each name once."""
-    entries: dict[str, Any] = {}
-    for ax in axes:
-        handles, labels = ax.get_legend_handles_labels()
-        for label, handle in zip(labels, handles, strict=True):
-            entries.setdefault(label, handle)
-    # Smaller where so many lines, of some 0.21 inches, would leave the figure.
-    room = (figure.get_size_inches()[1] - 0.5) / (0.21 * max(1, len(entries)))
-    smaller = {"fontsize": room * plt.rcParams["legend.fontsize"]} if room < 1 else {}
-    drawn = figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="outside right upper",
-        title=heading,
-        frameon=False,
-        alignment="left",
-        **smaller,
-    )
-    drawn.get_title().set_fontsize("small")
+    labels = list(dict.fromkeys(lost["label"]))
+    height = 0.12
+    strip = ax.inset_axes((0, 1.02, 1, height * len(labels)), sharex=ax)
+    strip.set_gid(tag(ax, "lost"))
+    strip.set(ylim=(len(labels) - 0.5, -0.5), yticks=())
+    strip.tick_params(axis="x", bottom=False, labelbottom=False)
+    for place, label in enumerate(labels):
+        look: dict[str, Any] = {
+            "transform": strip.get_yaxis_transform(),
+            "va": "center",
+            "color": GREY,
+        }
+        # Beside the strip, over the next panel, which has none.
+        strip.text(1.02, place, label, **look).set_in_layout(False)
+    strip.spines[:].set_visible(False)
+    strip.add_patch(Rectangle((0, 0), 1, 1, transform=strip.transAxes, color="0.95", zorder=0))
+    for row in lost.itertuples():
+        (drawn,) = strip.plot(row.x, labels.index(row.label), linestyle="none", color=row.colour)
+        drawn.set(marker=row.mark, markersize=5)

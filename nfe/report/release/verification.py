@@ -56,6 +56,7 @@ class Report:
         runs: finished runs of the suite.
         predictions: runs whose metrics were recomputed from predictions.
         weights: runs whose predictions were recomputed from weights.
+        figures: figures drawn again and compared.
         absent: runs whose predictions are not at hand.
         absent_weights: runs whose weights are not at hand; filled by a deep check only.
         absent_data: evaluations of runs whose images are not prepared; likewise.
@@ -69,6 +70,7 @@ class Report:
     runs: int = 0
     predictions: int = 0
     weights: int = 0
+    figures: int = 0
     absent: list[str] = field(default_factory=list)
     absent_weights: list[str] = field(default_factory=list)
     absent_data: list[str] = field(default_factory=list)
@@ -85,7 +87,8 @@ class Report:
             *(f"{line}: not recomputed from weights" for line in self.outdated),
             f"{self.cells} table cells recomputed from {self.runs} runs; metrics of "
             f"{self.predictions} runs recomputed from predictions, predictions of {self.weights} "
-            f"from weights; {'release ' + self.release if self.release else 'not released'}",
+            f"from weights; {self.figures} figures drawn again; "
+            f"{'release ' + self.release if self.release else 'not released'}",
         ]
         count = len(self.problems)
         return [*text, f"{count} difference{'s' * (count != 1)}" if count else "verified"]
@@ -128,6 +131,9 @@ class _Verification:
             said.problems += _guarded(lambda run=run: self._run(run))  # type: ignore[misc]
             if deep:
                 said.problems += self._recomputed(run)
+        # From rows that are not right, no figure would be.
+        if not said.problems:
+            said.problems += _guarded(self._figures)
         if released:
             said.release, problems = differences(self.results)
             said.problems += problems
@@ -161,6 +167,16 @@ class _Verification:
                 yield from mismatch.cells(path, path.read_text(encoding="utf-8"), text)
             else:
                 yield from mismatch.lines(path, path.read_text(encoding="utf-8"), text)
+
+    def _figures(self) -> Iterator[str]:
+        """Draw the suite's figures again, where there are any, and compare."""
+        folder = self.results.resolve().parents[1] / "figures" / self.results.resolve().name
+        if folder.is_dir():
+            # Matplotlib is loaded where there is something to draw.
+            from nfe.report.figures.staleness import stale
+
+            self.said.figures = len({path.stem for path in folder.iterdir()})
+            yield from stale(self.results)
 
     def _run(self, run: Run) -> Iterator[str]:
         """Check a run's metrics against its predictions, or at least its per-image file."""
