@@ -45,7 +45,8 @@ class Cost:
 def key(run: Run) -> str:
     """Return the name of a run's row: a hash of all that its cost depends on."""
     card, method = run.card, run.method_settings()
-    settings = {k: v for k, v in run.settings.items() if k not in method.costless}
+    costless = method.changes_nothing()
+    settings = {k: v for k, v in run.settings.items() if k not in costless}
     told: dict[str, Any] = {
         "size": [card.channels, card.resolution, card.classes],
         "architecture": run.architecture,

@@ -266,6 +266,9 @@ def _train_and_write(trainer: Trainer, run: Run, folders: RunFolders, worker: Wo
     costs["train_macs"] = trained.train_macs
     if exits := loading.exit_macs(run, trained.network, image):
         costs["exit_macs"] = exits
+    live = loading.live_weights(run, trained.network, image)
+    if live is not None:
+        costs["live_weights"] = live
     checkpoint.save_weights(folders.artifacts / "model.safetensors", trained.network, run.digest)
     spent = worker.spent(trained.seconds)
     _write(run, folders, worker, predictions, costs, trained.history, spent)

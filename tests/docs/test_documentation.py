@@ -216,6 +216,14 @@ HOW: dict[str, tuple[str, str]] = {
         "python -m py_compile benchmarks/bare.py",
         "measures for a minute, on an idle machine",
     ),
+    "python benchmarks/compact.py": (
+        "python benchmarks/compact.py --list",
+        "measures for most of an hour; tests/benchmarks/test_compact_table.py takes small networks",
+    ),
+    "python benchmarks/live.py": (
+        "python -m py_compile benchmarks/live.py",
+        "takes minutes; tests/benchmarks/test_live_table.py",
+    ),
     "python benchmarks/precision.py": (
         "python -m py_compile benchmarks/precision.py",
         "trains for hours",

@@ -20,6 +20,7 @@ from nfe.report.figures.data import FigureData, read
 from nfe.suite.expansion import expand
 
 NFE = {"method": "nfe", "exits": 2}
+DIVIDED = {**NFE, "granularity": "alternating", "scope": "layer", "pruning": "magnitude"}
 CONFIG = {
     "suite": "invented",
     "dataset": "digits",
@@ -36,6 +37,8 @@ CONFIG = {
         "pai": [
             {**NFE, "pruning": ["random", "snip"], "sparsity": [0.5, 0.9], "seeds": 3},
             {**NFE, "pruning": "synflow", "sparsity": [0.5, 0.9], "whole": "pointwise"},
+            {**DIVIDED, "sparsity": [0.5, 0.9]},
+            {**DIVIDED, "sparsity": [0.5, 0.9], "prune_channels": True},
         ],
         "grouping_ratio": [{**NFE, "ratio": ["0.3/0.7", "0.5/0.5"]}],
         "exits": [{**NFE, "exit_stages": ["1", "2"]}],
@@ -147,6 +150,16 @@ def test_pruned_networks_with_whole_layers_have_panels_of_their_own(results):
         shown.setdefault(whole, set()).update(ax.get_legend_handles_labels()[1])
     assert {"Random", "SNIP"} <= shown[False]
     assert shown[True] == {"SynFlow"}
+
+
+def test_pruned_channels_have_lines_of_their_own_beside_other_divisions(results):
+    figure = drawer("pai")(material(results, "pai"))
+    labels = [
+        set(ax.get_legend_handles_labels()[1])
+        for ax in figure.axes
+        if "division: alternating" in ax.get_title("left").replace("\xa0", " ")
+    ]
+    assert labels == [{"Magnitude", "Magnitude, channels"}]
 
 
 def test_a_suite_of_which_all_runs_failed_still_has_its_figures(results):
