@@ -84,9 +84,14 @@ def _sentence(run: Run, metrics: dict[str, Any]) -> str:
     return (
         f"a {run.architecture} with {members} member{'s' * (members != 1)} "
         f"([the method](../../../../docs/methods/{run.method}.md); settings: {settings}), trained "
-        f"on [{run.dataset}](../../../../docs/datasets/{run.dataset}.md) at {run.resolution}×"
+        f"on [{run.dataset}](../../../../{_data_card(run)}) at {run.resolution}×"
         f"{run.resolution} pixels (subset: {run.subset})."
     )
+
+
+def _data_card(run: Run) -> str:
+    own = datasets.is_own(run.dataset)
+    return own_card.place(run.dataset).as_posix() if own else f"docs/datasets/{run.dataset}.md"
 
 
 def _looks(run: Run) -> str:
