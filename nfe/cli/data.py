@@ -20,7 +20,7 @@ def fetch(arguments: argparse.Namespace) -> int:
 
 
 def prepare(arguments: argparse.Namespace) -> int:
-    """Make images into arrays that load at once: official files, or your own; NAME-c: corruptions."""
+    """Make official files or images of your own into arrays; NAME-c: a set's corruptions."""
     signal.signal(signal.SIGTERM, _stop)
     for line in _own_lines(arguments) if _is_own(arguments) else _official_lines(arguments):
         print(line, flush=True)

@@ -83,11 +83,13 @@ def _eight_bits(where: str, images: Array) -> Array:
     if images.dtype == np.uint8:
         return images
     if images.dtype == np.uint16:
-        return np.rint(images / _STEP).astype(np.uint8)
+        scaled: Array = np.rint(images / _STEP).astype(np.uint8)
+        return scaled
     if images.dtype.kind == "f" and images.size:
         low, high = images.min(), images.max()
         if low >= 0 and high <= 1:  # false where there is a NaN
-            return np.rint(images * 255).astype(np.uint8)
+            scaled = np.rint(images * 255).astype(np.uint8)
+            return scaled
         raise InputError(f"{where}: numbers from {low:g} to {high:g}: allowed: from 0 to 1")
     raise InputError(
         f"{where}: {images.dtype}: allowed: uint8, uint16, or floating-point numbers from 0 to 1"

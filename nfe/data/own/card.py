@@ -31,8 +31,8 @@ SPLITS = prepared.SPLITS
 
 _HEADER = """\
 # A data set, as nfe-bench data prepare found it. The content hash is part of every run's identity:
-# what it stands for (arrays, resolution, channels, mean, std, padding, flip) is changed by preparing
-# again. licence, class_names and batch_size may be edited.
+# what it stands for (arrays, resolution, channels, mean, std, padding, flip) is changed by
+# preparing again. licence, class_names and batch_size may be edited.
 """
 
 
@@ -160,7 +160,8 @@ def _read(path: Path, _changed: int, _size: int) -> OwnCard:
     try:
         own = _CARD.validate_python(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A key that is not known tells more than the one that is missing for it.
+        first = max(error.errors(), key=lambda one: one["type"] == "unexpected_keyword_argument")
         where = ".".join(map(str, first["loc"])) or "the card"
         raise InputError(f"{path}: {where}: {first['msg'].lower()}") from None
     _check(path, own)

@@ -1,12 +1,13 @@
 """Which image of a source is for training, held out, or for test."""
 
+import collections
 from dataclasses import dataclass
 
 import numpy as np
 
 from nfe.common.errors import InputError
 from nfe.data.base import Array
-from nfe.data.own.found import HELDOUT, SPLITS, TEST, TRAIN, UNDIVIDED, Found
+from nfe.data.own.found import HELDOUT, SPLITS, TEST, TRAIN, UNDIVIDED, Found, some
 from nfe.data.splits import ONE_IN
 
 
@@ -47,7 +48,7 @@ def check(found: Found, rule: Rule) -> None:
     """Check that a source and a rule together say what is for test.
 
     Raises:
-        InputError: neither says it, or both do.
+        InputError: neither says it, both do, or the splits have other classes.
     """
     splits = set(found.splits().tolist())
     if splits == {UNDIVIDED}:
@@ -64,6 +65,23 @@ def check(found: Found, rule: Rule) -> None:
     for wanted in (TRAIN, TEST):
         if wanted not in splits:
             raise InputError(f"{found.where}: no {wanted} images: allowed: some of each class")
+    _check_alike(found)
+
+
+def _check_alike(found: Found) -> None:
+    """Check that the splits of a source have the same classes."""
+    classes: dict[str, set[str]] = collections.defaultdict(set)
+    for item in found.items:
+        classes[item.split].add(item.label)
+    for split, labels in classes.items():
+        if lacking := sorted(classes[TRAIN] - labels):
+            raise InputError(
+                f"{found.where}: {split} has no images of class {some(lacking)}, which train has"
+            )
+        if foreign := sorted(labels - classes[TRAIN]):
+            raise InputError(
+                f"{found.where}: {split} has class {some(foreign)}, which train has not"
+            )
 
 
 def divide(found: Found, rule: Rule) -> dict[str, Array]:

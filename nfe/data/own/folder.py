@@ -23,8 +23,8 @@ def find(source: Path) -> Found:
     whatever depth, is taken for an image, but for hidden ones.
 
     Raises:
-        InputError: a split is missing, splits have other classes, files lie where folders are
-            expected, or there are no images.
+        InputError: a split is missing, files lie where folders are expected, or there are no
+            images.
     """
     folders = {text(folder.name): folder for folder in _folders(source)}
     splits = {name: ALSO[name.lower()] for name in folders if name.lower() in ALSO}
@@ -32,7 +32,6 @@ def find(source: Path) -> Found:
         return _found(source, list(_classes(source, UNDIVIDED)), "folders of classes")
     _check_splits(source, folders, splits)
     items = [item for name, split in splits.items() for item in _classes(folders[name], split)]
-    _check_alike(source, items)
     return _found(source, items, "folders of splits and classes")
 
 
@@ -50,17 +49,6 @@ def _check_splits(source: Path, folders: dict[str, Path], splits: dict[str, str]
                 f"{source}: no folder {wanted} beside {', '.join(sorted(splits))}: allowed: train "
                 "and test (and val), or folders of classes with --test-share"
             )
-
-
-def _check_alike(source: Path, items: list[Item]) -> None:
-    classes = {split: {i.label for i in items if i.split == split} for split in ALSO.values()}
-    for split, labels in classes.items():
-        if not labels:
-            continue
-        if lacking := sorted(classes[TRAIN] - labels):
-            raise InputError(f"{source}: {split} has no folder of class {some(lacking)}")
-        if foreign := sorted(labels - classes[TRAIN]):
-            raise InputError(f"{source}: {split} has class {some(foreign)}, which train has not")
 
 
 def _folders(source: Path) -> list[Path]:

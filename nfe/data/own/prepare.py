@@ -6,7 +6,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,7 +45,7 @@ class Wishes:
     """
 
     resolution: int
-    rule: Rule = Rule()
+    rule: Rule = field(default_factory=Rule)
     flip: bool = True
     skip_corrupt: bool = False
     licence: str = NOT_STATED
@@ -99,9 +99,9 @@ def prepare(name: str, source: Path, root: Path, wishes: Wishes) -> Iterator[str
     """
     card.check_name(name)
     found = find(source)
+    dividing.check(found, wishes.rule)
     if len(found.class_names) < 2:
         raise InputError(f"{source}: one class, {found.class_names[0]!r}: allowed: two or more")
-    dividing.check(found, wishes.rule)
     dividing.divide(found, wishes.rule)
     make_directory(root)
     # A file without a name: whatever happens, nothing of it is left.
@@ -190,7 +190,7 @@ def _mapped(file: BinaryIO, wishes: Wishes) -> Array:
     shape = (-1, 3, wishes.resolution, wishes.resolution)
     if file.tell() == 0:
         return np.empty((0, *shape[1:]), np.uint8)
-    return np.memmap(file, np.uint8, "r").reshape(shape)  # type: ignore[call-overload, no-any-return]
+    return np.memmap(file, np.uint8, "r").reshape(shape)
 
 
 def _unreadable(found: Found, reasons: list[str]) -> InputError:
@@ -275,11 +275,11 @@ def _hash(pixels: Array, labels: Array, parts: dict[str, Array], channels: int) 
 
 def _check_same(place: Path, stands: OwnCard, made: OwnCard) -> None:
     free = ("licence", "class_names", "batch_size", "source", "skipped", "content_hash")
-    for field in fields(OwnCard):
-        old, new = getattr(stands, field.name), getattr(made, field.name)
-        if field.name not in free and old != new:
+    for name in (one.name for one in fields(OwnCard)):
+        old, new = getattr(stands, name), getattr(made, name)
+        if name not in free and old != new:
             raise InputError(
-                f"{place}: {field.name} is {_short(old)}, and {_short(new)} of what is to be "
+                f"{place}: {name} is {_short(old)}, and {_short(new)} of what is to be "
                 "prepared: allowed: the same images and options, another name, or no such file"
             )
 

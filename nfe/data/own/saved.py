@@ -60,7 +60,7 @@ def find(source: Path) -> Found:
 
 
 def _column(source: Path, part: Any, feature: type) -> str:
-    found = [name for name, kind in part.features.items() if isinstance(kind, feature)]
+    found: list[str] = [name for name, kind in part.features.items() if isinstance(kind, feature)]
     if len(found) != 1:
         raise InputError(
             f"{source}: columns of the feature {feature.__name__}: {', '.join(found) or 'none'}: "

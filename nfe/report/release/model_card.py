@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from nfe import data as datasets
 from nfe.common.files import read_json, write_bytes
+from nfe.data.own import card as own_card
 from nfe.report.release import manifest
 from nfe.report.schema import METRICS, text
 from nfe.suite.expansion import Suite
