@@ -9,6 +9,7 @@ from pathlib import Path
 from nfe.cli.artifacts import add_artifact_commands
 from nfe.cli.data import add_data_commands
 from nfe.cli.logs import log_to_stderr
+from nfe.cli.new import add_new_commands
 from nfe.cli.planning import doctor, list_names, plan
 from nfe.cli.results import diff, figure, page, tables, tune
 from nfe.cli.runs import benchmark, latency, run, train
@@ -103,8 +104,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = _parser_before_commands()
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_data_commands(commands)
-    add_artifact_commands(commands)
+    for add_commands in (add_data_commands, add_artifact_commands, add_new_commands):
+        add_commands(commands)
 
     def command(name: str, handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (handler.__doc__ or "").splitlines()[0]

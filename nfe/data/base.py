@@ -149,6 +149,8 @@ class Dataset:
         archives: the published files; none where a package ships the images.
         open: opens the official files at a path for one variant, with a scratch folder to
             unpack into; None where there is nothing to prepare.
+        class_names: what the classes are called, in the order of their labels; empty where
+            ``nfe.data.class_names`` knows them.
     """
 
     name: str
@@ -157,6 +159,7 @@ class Dataset:
     load: Callable[[Card, Path | None], Data]
     archives: tuple[Archive, ...] = ()
     open: Callable[[Card, Path, Path], AbstractContextManager[Source]] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def content_hash(*splits: Split) -> str:
