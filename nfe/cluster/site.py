@@ -28,6 +28,7 @@ class Site:
 
     Attributes:
         partition: partition of every job.
+        cpu_partition: partition of jobs that need no GPU, where that of the others refuses these.
         partition_limits: YAML file of partitions and their limits; each job then goes to the one
             that fits it best, unless ``partition`` is set.
         account: account to charge.
@@ -43,6 +44,7 @@ class Site:
     """
 
     partition: str = ""
+    cpu_partition: str = ""
     partition_limits: str = ""
     account: str = ""
     qos: str = ""

@@ -19,24 +19,29 @@ for number, chunk in enumerate(SUITE.chunks()):
             "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} {params.workers} --run {params.runs} >> {log:q} 2>&1"
 
 
-for number, run in enumerate(SUITE.combined()):
+# Many in one job: each takes seconds.
+for number, some in enumerate(packs(SUITE.combined())):
 
     rule:
         name:
             f"combine_{number:03d}"
         input:
-            finished(run.members()),
+            finished([member for run in some for member in run.members()]),
         output:
-            update(run_files([run])),
+            update(run_files(some)),
         log:
             f"logs/{SUITE.name}/combine_{number:03d}.log",
-        threads: run.threads
+        threads: max(run.threads for run in some)
         resources:
-            **demand([run]),
+            **growing(
+                estimate.combination_minutes(some),
+                estimate.memory_mb(some, finished=True),
+                off_gpu(),
+            ),
         params:
-            run=run.name,
+            runs=[run.name for run in some],
         shell:
-            "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} --run {params.run} >> {log:q} 2>&1"
+            "{COMBINE} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} {TRAINED} --run {params.runs} >> {log:q} 2>&1"
 
 
 rule latency:
