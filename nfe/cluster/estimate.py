@@ -24,6 +24,8 @@ from nfe.suite.run import Run
 GPUS = Path(__file__).with_name("gpus.yaml")
 # Starting up: the interpreter and libraries of the job and of the process within, three times.
 _START_MINUTES = 4
+# A job is told to save its state so long before its limit (slurm/config.yaml).
+_SAVING_MINUTES = 2
 # Reading, scoring and writing of one run's predictions, at most.
 _SCORING_SECONDS = 15
 # Predictions are made in float32 at full precision, 500 images at a time (nfe.engine.inference):
@@ -145,6 +147,17 @@ def seconds(run: Run, device: Device) -> float:
     networks = max(1.0, cost(run).step_macs / cost(costs.plain(run)).step_macs)
     steps = trained * math.ceil(_images(run) / run.recipe.batch_size) * networks
     return max(training_macs(run) / device.speed(run.precision), steps * device.step_seconds)
+
+
+def restarts(minutes: int, limit: int) -> int:
+    """Return how often a job has to be started again because a time limit cuts it.
+
+    Args:
+        minutes: what the whole job is estimated to take.
+        limit: minutes that each attempt may take; of these, starting up and saving are lost.
+    """
+    useful = max(1, limit - _START_MINUTES - _SAVING_MINUTES)
+    return max(0, math.ceil((minutes - _START_MINUTES) / useful) - 1) if minutes > limit else 0
 
 
 def minutes(runs: Sequence[Run], gpus: int) -> int:

@@ -279,8 +279,19 @@ def _train_and_write(trainer: Trainer, run: Run, folders: RunFolders, worker: Wo
     if exits := loading.exit_macs(run, trained.network, image):
         costs["exit_macs"] = exits
     checkpoint.save_weights(folders.artifacts / "model.safetensors", trained.network, run.digest)
-    spent = worker.spent(trained.seconds)
+    spent = {**worker.spent(trained.seconds), **_moved(trained.devices)}
     _write(run, folders, worker, predictions, costs, trained.history, spent)
+
+
+def _moved(devices: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Return what the record says of a run that went on on another model of device."""
+    if len(devices) == 1:
+        return {}
+    return {
+        "device": " and ".join(dict.fromkeys(name for name, _ in devices)),
+        "devices": [{"device": name, "first_step": step} for name, step in devices],
+        "byte_identical": False,
+    }
 
 
 def _combine(run: Run, folders: RunFolders, worker: Worker) -> None:

@@ -71,17 +71,28 @@ def at_once(runs):
 def demand(runs, workers=1):
     """Return the resources of a job that trains some runs."""
     megabytes = workers * estimate.memory_mb(runs)
-    return growing(estimate.minutes(runs, GPUS), megabytes, on_gpu())
+    return growing(estimate.minutes(runs, GPUS), megabytes, on_gpu(), cuts(runs))
 
 
-def growing(minutes, megabytes, more):
-    """Return a job's resources; time and memory grow with each attempt."""
+def cuts(runs):
+    """Return how often a training job is expected to reach its time limit and to go on."""
+    return estimate.restarts(estimate.minutes(runs, GPUS), SITE.max_minutes)
+
+
+def growing(minutes, megabytes, more, cuts=0):
+    """Return a job's resources; time and memory grow with each attempt.
+
+    With the last attempt memory has grown as it would without foreseen cuts.
+    """
 
     def runtime(wildcards, attempt):
         return min(minutes * attempt, SITE.max_minutes)
 
     def mem_mb(wildcards, attempt):
-        return megabytes * attempt
+        # None while the graph is made, and 0 within a job.
+        settings = workflow.execution_settings
+        failures = max(1, settings.retries if settings else 0)
+        return round(megabytes * (1 + (attempt - 1) * failures / (failures + cuts)))
 
     return {"runtime": runtime, "mem_mb": mem_mb, **more}
 

@@ -1,6 +1,9 @@
 # Training, one rule per process: short runs share one. Outputs are flagged update(), so that
 # Snakemake never deletes a finished run because another one of its process is missing.
+# How often each one's time limit will cut it: see onstart.
+CUTS = {}
 for number, chunk in enumerate(SUITE.chunks()):
+    CUTS[f"train_{number:03d}"] = cuts(chunk)
 
     rule:
         name:
