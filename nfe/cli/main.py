@@ -64,6 +64,14 @@ def _job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scratch", type=Path, help="folder on this machine to copy data to")
 
 
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    _job_options(parser)
+    parser.add_argument("--run", nargs="+", required=True, metavar="RUN")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time")
+    trained = "combine finished runs; train none in a lost one's place"
+    parser.add_argument("--trained", action="store_true", help=trained)
+
+
 def _throughput_options(parser: argparse.ArgumentParser) -> None:
     _common_run_options(parser, precision="auto", threads="auto")
     parser.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
@@ -127,10 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--audit", action="store_true", help="evaluate the test split every epoch")
     p.add_argument("--checkpoint-seconds", type=float, default=300.0)
 
-    p = command("run", run)
-    _job_options(p)
-    p.add_argument("--run", nargs="+", required=True, metavar="RUN")
-    p.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time")
+    _run_options(command("run", run))
 
     p = command("latency", latency)
     _job_options(p)

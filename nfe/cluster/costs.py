@@ -25,6 +25,7 @@ class Cost:
 
     Attributes:
         step_macs: multiply-adds of a training step for each distinct image, backward pass included.
+        inference_macs: multiply-adds of the finished network for each image.
         step_outputs: numbers that the convolutions of a step give, for each distinct image.
         stored_bytes: size of the saved weights.
         building_mb: memory that building the network takes, where that is much.
@@ -34,6 +35,7 @@ class Cost:
     """
 
     step_macs: float
+    inference_macs: float
     step_outputs: float
     stored_bytes: int
     building_mb: int
