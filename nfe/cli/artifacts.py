@@ -60,7 +60,7 @@ def _shown(path: Path, record: dict[str, Any]) -> list[str]:
 def compare(arguments: argparse.Namespace) -> int:
     """Compare settings of a suite: difference, interval and p-value over seeds and test images."""
     from nfe.common.errors import InputError
-    from nfe.report import comparison
+    from nfe.report import comparison, families
     from nfe.report.tables import read_settings
 
     if arguments.run:
@@ -76,11 +76,12 @@ def compare(arguments: argparse.Namespace) -> int:
     if not baselines:
         names, baselines = (names[:-1], names[-1:]) if len(names) > 1 else (names, ["single"])
     pairs = comparison.pairs_of(settings, names, baselines, arguments.group)
-    records = comparison.rows(settings, pairs, arguments.results / "runs")
+    records = families.rows(settings, pairs, arguments.results)
     if arguments.json:
         print(json.dumps(records, indent=1))
     else:
-        print("\n".join(comparison.lines(records, comparison.means(settings))))
+        said = comparison.lines(records, comparison.means(settings))
+        print("\n".join([*said, *families.lines(records)]))
     return 0
 
 

@@ -67,17 +67,34 @@ def rows(settings: Settings, pairs: Iterable[tuple[str, str]], runs: Path) -> li
     Raises:
         InputError: the two were not tested on the same images, or a file is not usable.
     """
+    found = uncorrected(settings, pairs, runs)
+    correct_by_baseline(found)
+    return found
+
+
+def uncorrected(
+    settings: Settings, pairs: Iterable[tuple[str, str]], runs: Path
+) -> list[dict[str, Any]]:
+    """Return what ``rows`` does, without correction: ``p_holm`` and ``family`` are None."""
     resampler = Resampler(runs)
-    found = [_record(settings, pair, metric, resampler) for pair in pairs for metric in METRICS]
+    return [_record(settings, pair, metric, resampler) for pair in pairs for metric in METRICS]
+
+
+def correct_by_baseline(records: Iterable[dict[str, Any]]) -> None:
+    """Fill in Holm's correction, a family for each baseline and metric."""
     families: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in found:
+    for record in records:
         families.setdefault((record["baseline"], record["metric"]), []).append(record)
     for family in families.values():
-        adjusted = holm([record["p_value"] for record in family])
-        for record, p in zip(family, adjusted, strict=True):
-            record["p_holm"] = p
-            record["family"] = sum(q is not None for q in adjusted)
-    return found
+        correct(family)
+
+
+def correct(family: Sequence[dict[str, Any]]) -> None:
+    """Fill in Holm's correction over some records, and how many tests it is over."""
+    adjusted = holm([record["p_value"] for record in family])
+    for record, p in zip(family, adjusted, strict=True):
+        record["p_holm"] = p
+        record["family"] = sum(q is not None for q in adjusted)
 
 
 def cells(records: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -159,6 +176,18 @@ class Resampler:
             "nll": weights @ images["nll"].astype(np.float64),
             "ece": np.abs(weights @ bins).sum(axis=1),
         }
+
+
+def suite_pairs(settings: Settings, wanted: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the comparisons of a suite: those of its headline, and those that it asks for.
+
+    They are the rows of comparisons.csv, and Holm's families wherever one of them is shown.
+
+    Args:
+        settings: the rows of runs.csv of each setting, by its label.
+        wanted: ``Suite.comparisons``.
+    """
+    return list(dict.fromkeys([*headline_pairs(settings), *wanted_pairs(settings, wanted)]))
 
 
 def headline_pairs(settings: Settings) -> list[tuple[str, str]]:
@@ -257,7 +286,7 @@ _EXPLAINED = {
     "seeds": "seeds: other seeds on these very test images (the parts per image are not stored)",
     "nothing": "nothing: one seed, and the parts per image are not stored",
 }
-_HEADER = ("setting", "n", "difference", "95 % interval", "p", "p (Holm)", "of", "covers")
+_HEADER = ("setting", "n", "difference", "95 % interval", "p", "p (Holm)", "family", "covers")
 
 
 def lines(
@@ -292,7 +321,9 @@ def _shown(record: Mapping[str, Any]) -> tuple[str, ...]:
     row = cells([record])[0]
     interval = f"[{row['ci95_low']}, {row['ci95_high']}]" if row["ci95_low"] else "–"
     numbers = (row["difference"], interval, row["p_value"], row["p_holm"])
-    tail = (row["family"] if row["p_value"] else "–", row["covers"])
+    kind = record.get("kind", "")
+    family = f"{kind} ({row['family']})" if kind and row["family"] else row["family"] or kind
+    tail = (family if row["p_value"] else "", row["covers"])
     return (record["setting"], _seeds(record), *(n or "–" for n in (*numbers, *tail)))
 
 

@@ -490,8 +490,8 @@ def contents(
     rows = run_rows(suite, results, partial, schema)
     summary = summary_rows(rows)
     seeds = by_label(rows)
-    pairs = [*comparison.headline_pairs(seeds), *comparison.wanted_pairs(seeds, suite.comparisons)]
-    compared = comparison.rows(seeds, dict.fromkeys(pairs), results / "runs")
+    pairs = comparison.suite_pairs(seeds, suite.comparisons)
+    compared = comparison.rows(seeds, pairs, results / "runs")
     evaluated = evaluations.rows(seeds, results / "runs")
     audited = selection.rows(seeds, results / "runs")
     return {

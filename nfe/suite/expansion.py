@@ -45,7 +45,7 @@ _GRID_KEYS = ("include", "exclude")
 # What of a plan says how its runs are made, and changes no number.
 _MAKING = ("runs_per_process", "checkpoint_seconds")
 # And what it says for the readers of tables and figures alone.
-_TELLING = ("untuned", "ranks")
+_TELLING = ("untuned", "ranks", "confirmatory")
 # Runs that are only there because another run combines them.
 MEMBERS = "members"
 
@@ -56,6 +56,19 @@ class Planned:
 
     run: Run
     groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Comparisons that a suite states before any run is made, with one Holm correction.
+
+    Attributes:
+        metric: what is compared.
+        comparisons: names of the first run of a setting and of its baseline.
+    """
+
+    metric: str
+    comparisons: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,7 @@ class Suite:
             that the configuration asks for besides those of the headline.
         untuned: methods that run with the default recipe beside tuned ones.
         ranks: whether its numbers may rank methods: figures and page then show fronts and ranks.
+        confirmatory: the family stated beforehand, where there is one.
     """
 
     name: str
@@ -82,6 +96,7 @@ class Suite:
     comparisons: tuple[tuple[str, str], ...] = ()
     untuned: tuple[str, ...] = ()
     ranks: bool = True
+    confirmatory: Family | None = None
 
     def record(self) -> dict[str, Any]:
         """Return the plan as JSON values."""
@@ -102,6 +117,7 @@ class Suite:
             ),
             **({"untuned": list(self.untuned)} if self.untuned else {}),
             **({} if self.ranks else {"ranks": False}),
+            **({"confirmatory": _family_record(self.confirmatory)} if self.confirmatory else {}),
         }
 
     @property
@@ -130,6 +146,10 @@ class Suite:
             if planned.run.name == name:
                 return planned.run
         raise unknown(f"run of suite {self.name}", name, [p.run.name for p in self.runs])
+
+
+def _family_record(family: Family) -> dict[str, Any]:
+    return {"metric": family.metric, "comparisons": [list(pair) for pair in family.comparisons]}
 
 
 def told_readers(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,6 +243,7 @@ def expand(config: Mapping[str, Any]) -> Suite:
         comparisons=tuple(dict.fromkeys(_comparisons(config, wanted.values()))),
         untuned=tuple(offers.untuned(_equal_methods(wanted.values()))),
         ranks=config.get("ranks", True),
+        confirmatory=_confirmatory(config, wanted.values()),
     )
 
 
@@ -244,6 +265,32 @@ def _comparisons(config: Mapping[str, Any], runs: Iterable[Planned]) -> Iterator
                 f"{_words(baseline)}"
             )
         yield from pairs
+
+
+def _confirmatory(config: Mapping[str, Any], runs: Iterable[Planned]) -> Family | None:
+    """Return the family that the configuration states; none where not all its groups are made."""
+    stated = config.get("confirmatory")
+    if stated is None:
+        return None
+    check_groups(config, stated["groups"], "confirmatory")
+    pairs: list[tuple[str, str]] = []
+    for group in stated["groups"]:
+        first = [p.run for p in runs if group in p.groups and p.run.seed == 0]
+        found = [
+            (run.name, other.name)
+            for run in first
+            for other in first
+            if run.method == stated["method"] != other.method
+        ]
+        if first and not found:
+            raise InputError(
+                f"confirmatory: group {group!r} does not set {stated['method']!r} against another "
+                "method"
+            )
+        if not first:
+            return None
+        pairs += found
+    return Family(stated["metric"], tuple(dict.fromkeys(pairs)))
 
 
 def check_groups(config: Mapping[str, Any], names: Iterable[str], key: str) -> None:
@@ -415,8 +462,15 @@ def load_plan(path: Path) -> Suite:
             tuple((setting, baseline) for setting, baseline in record.get("comparisons", ())),
             tuple(record.get("untuned", ())),
             record.get("ranks", True),
+            _read_family(record.get("confirmatory")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a plan ({error})") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def _read_family(record: Mapping[str, Any] | None) -> Family | None:
+    if record is None:
+        return None
+    return Family(record["metric"], tuple((one, other) for one, other in record["comparisons"]))

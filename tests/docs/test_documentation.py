@@ -391,9 +391,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 
 def test_every_block_says_what_it_is() -> None:
-    known = {"sh", "python", "toml", "yaml", "{toctree}", "{eval-rst}"}
+    known = {"sh", "python", "toml", "yaml", "{toctree}", "{eval-rst}", "{image}"}
     for page in PAGES:
-        assert {language for language, _ in blocks(page.read_text())} <= known, page
+        # An image is named on the line that opens its block.
+        found = {language.split(" ")[0] for language, _ in blocks(page.read_text())}
+        assert found <= known, page
 
 
 def test_every_command_is_accounted_for() -> None:

@@ -279,3 +279,34 @@ def test_a_suite_that_ranks_nothing_says_so_in_its_plan_and_keeps_its_digest(tmp
         path.write_text(json.dumps(suite.record()))
         assert load_plan(path).ranks is suite.ranks
     assert [plain.ranks, silent.ranks] == [True, False]
+
+
+def test_a_stated_family_is_no_part_of_the_digest_and_whole_or_not_there(tmp_path):
+    config = {
+        "suite": "small",
+        "dataset": "digits",
+        "architecture": "wrn-10-1",
+        "epochs": 1,
+        "seeds": 2,
+        "groups": {
+            "two": [{"method": "single"}, {"method": "nfe", "exits": 2}],
+            "three": [{"method": ["single", "mimo"]}, {"method": "nfe", "exits": [2, 3]}],
+        },
+    }
+    stated = {"metric": "nll", "method": "nfe", "groups": ["two", "three"]}
+    plain, suite = expand(config), expand({**config, "confirmatory": stated})
+    assert plain.digest == suite.digest
+    assert plain.confirmatory is None
+    # nfe of two exits stands against the single network in both groups, once.
+    names = [[suite.run(name) for name in pair] for pair in suite.confirmatory.comparisons]
+    pairs = [(dict(one.settings)["exits"], other.method) for one, other in names]
+    assert pairs == [(2, "single"), (2, "mimo"), (3, "single"), (3, "mimo")]
+    assert {run.seed for pair in names for run in pair} == {0}
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(suite.record()))
+    assert load_plan(path).confirmatory == suite.confirmatory
+    assert expand({**config, "confirmatory": stated, "only": "two"}).confirmatory is None
+    with pytest.raises(InputError, match=r"unknown group of the suite \(confirmatory\) 'four'"):
+        expand({**config, "confirmatory": {**stated, "groups": ["four"]}})
+    with pytest.raises(InputError, match="group 'two' does not set 'mimo' against"):
+        expand({**config, "confirmatory": {**stated, "method": "mimo"}})
