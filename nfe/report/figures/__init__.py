@@ -31,7 +31,7 @@ _FURTHER = {"exit_places": ("exits", "draw_places")}
 _DPI = 300
 # What a user's own matplotlibrc says plays no part.
 _RC: Any = {**dict(mpl.rcParamsDefault), **style.RC, "backend": "agg"}
-# Same files, same bytes: no dates, no version of what draws.
+# Same files, same bytes: no dates, and no version of what draws.
 _UNDATED: dict[str, dict[str, str | None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
