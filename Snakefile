@@ -25,6 +25,14 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    # What a time limit cuts is no failure. Only now are the retries of the profile known; without
+    # one there are none, and no limit.
+    if failures := workflow.execution_settings.retries:
+        for name, times in CUTS.items():
+            workflow.get_rule(name).restart_times = failures + times
+
+
 rule all:
     default_target: True
     input:

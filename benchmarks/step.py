@@ -85,8 +85,8 @@ def compiled(exits: int) -> dict[str, Any]:
     """Return what torch.compile costs and brings in bfloat16."""
     meter = meter_of(exits, "bfloat16")
     eager, start = seconds(meter.step), time.process_time()
-    inside = cast(nn.Module, torch.compile(meter._trainer.network))
-    meter._trainer._forward = meter._trainer._in_precision(inside)
+    inside = cast(nn.Module, torch.compile(meter.trainer.network))
+    meter.trainer._forward = meter.trainer._in_precision(inside)
     meter.step()
     compilation = time.process_time() - start
     return {

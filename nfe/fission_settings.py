@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from nfe.backbones import Architecture
+from nfe.common.errors import InputError
 from nfe.common.settings import Coefficient, Count, Positive
 from nfe.method.settings import Settings
 from nfe.pruning.choices import Pruning, Scope, Sparsity, check
@@ -34,6 +35,8 @@ class FissionSettings(Settings):
         unit: with ``alternating``: channels that go to a path as a whole.
         shared_norm: with ``alternating``: whether paths that leave from one tensor share the
             norm that reads it, in pre-activation networks.
+        prune_channels: with ``alternating`` and scope ``layer``: prune whole inner channels of
+            residual blocks, by summed score, in place of single weights.
     """
 
     # 2: each exit's head is drawn separately.
@@ -55,13 +58,20 @@ class FissionSettings(Settings):
     temperature: Positive = 3.0
     unit: Count = 16
     shared_norm: bool = True
+    prune_channels: bool = False
 
     def settings(self) -> dict[str, Any]:
         """Return the settings as JSON values; ``alternating``'s own only where it is chosen."""
         values = super().settings()
         if self.granularity != "alternating":
             del values["unit"], values["shared_norm"]
+        if not self.prune_channels:
+            del values["prune_channels"]
         return values
+
+    def changes_nothing(self) -> frozenset[str]:
+        """Return the names of costless settings; pruned channels cost nothing."""
+        return self.costless - {"sparsity"} if self.prune_channels else self.costless
 
     def resolved(self, architecture: Architecture) -> Self:
         """Spell out ratio and exit stages; without sparsity pruning does not matter."""
@@ -71,10 +81,18 @@ class FissionSettings(Settings):
         ratio = self.ratio or (1 / self.exits,) * self.exits
         choices.check_ratio(ratio, self.exits)
         choices.check_grouping(self.grouping, self.granularity, ratio)
-        choices.check_compact(self.granularity, self.whole, self.unit)
+        choices.check_compact(
+            self.granularity, self.whole, self.unit, self.prune_channels, self.scope
+        )
+        if self.prune_channels and self.pruning == "erk":
+            raise InputError(
+                "prune_channels is true with pruning 'erk', which has no scores of weights: "
+                "allowed: random, magnitude, snip, grasp, synflow"
+            )
         spelled = dataclasses.replace(self, ratio=ratio, exit_stages=exit_stages)
         if self.granularity != "alternating":
             spelled = dataclasses.replace(spelled, unit=16, shared_norm=True)
         if self.sparsity > 0:
             return spelled
+        spelled = dataclasses.replace(spelled, prune_channels=False)
         return dataclasses.replace(spelled, pruning="none", scope="global", pruning_images=10)

@@ -11,12 +11,13 @@ from nfe import pruning
 from nfe.backbones import Architecture, architecture
 from nfe.fission_settings import FissionSettings
 from nfe.losses import fission_loss
-from nfe.method import Context, EarlyExits, LooksAtData, Method
+from nfe.method import Context, DividesWeights, EarlyExits, LooksAtData, Method
 from nfe.splitting import early_exit
 from nfe.splitting.compact.network import CompactNetwork
 from nfe.splitting.compact.pruning import mask_nothing
 from nfe.splitting.exit_network import ExitNetwork
 from nfe.splitting.heads import draw_heads
+from nfe.splitting.live import live_share
 from nfe.splitting.network import fission
 
 
@@ -29,7 +30,7 @@ def _scoring_mb(name: str, size: tuple[int, int, int], pruning_name: str, per_cl
     return pruning.memory_mb(backbone, image, per_class * classes, pruning_name)
 
 
-class NetworkFission(FissionSettings, LooksAtData, EarlyExits, Method):
+class NetworkFission(FissionSettings, LooksAtData, DividesWeights, EarlyExits, Method):
     """Prune at initialization, split the weights over exits, distil from the ensemble."""
 
     combine = "logits"
@@ -65,16 +66,26 @@ class NetworkFission(FissionSettings, LooksAtData, EarlyExits, Method):
             seed=context.seed,
             unit=self.unit,
             shared_norm=self.shared_norm,
+            prune_channels=self.prune_channels,
         )
         draw_heads(list(network.heads), context.seed)
         return network
 
     def skeleton(self, context: Context) -> nn.Module:
-        """Return the network unpruned: which weights are left stands in the saved weights."""
+        """Return the network unpruned: which weights are left stands in the saved weights.
+
+        Of pruned channels only the number stands in the layout: any scores will do.
+        """
+        if self.prune_channels:
+            return dataclasses.replace(self, pruning="magnitude").network(context)
         network = dataclasses.replace(self, pruning="none", sparsity=0.0).network(context)
         if self.sparsity > 0 and isinstance(network, CompactNetwork):
             mask_nothing(network)
         return network
+
+    def live_weights(self, network: nn.Module, image: Tensor) -> float:
+        """Return the share of the surviving weights that some gradient can reach."""
+        return live_share(cast(ExitNetwork, network), image)
 
     def exit_macs(self, network: nn.Module, image: Tensor) -> list[int]:
         """Return what an image costs that stops at each exit."""

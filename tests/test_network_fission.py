@@ -142,6 +142,36 @@ def test_the_settings_of_alternating_stand_in_its_identity_alone():
     assert NetworkFission.from_settings(compact.settings()) == compact
 
 
+CHANNELS = {"granularity": "alternating", "scope": "layer", "prune_channels": True}
+
+
+def test_weights_of_a_network_with_pruned_channels_load_into_the_skeleton(tmp_path):
+    method, net, _ = build(**CHANNELS, pruning="snip", sparsity=0.5)
+    save_weights(tmp_path / "w.safetensors", net, "run")
+    torch.manual_seed(1)
+    skeleton = method.skeleton(context([]))
+    load_weights(tmp_path / "w.safetensors", skeleton)
+    x, _ = context([]).example(1)
+    assert torch.equal(skeleton.eval()(x), net.eval()(x))
+
+
+def test_pruned_channels_stand_in_the_identity_where_there_are_some():
+    alternating = NetworkFission(granularity="alternating")
+    assert "prune_channels" not in alternating.resolved(WRN).settings()
+    unpruned = NetworkFission(**CHANNELS).resolved(WRN)
+    assert unpruned == alternating.resolved(WRN)
+    pruned = NetworkFission(**CHANNELS, pruning="snip", sparsity=0.5).resolved(WRN)
+    assert pruned.settings()["prune_channels"] is True
+    assert NetworkFission.from_settings(pruned.settings()) == pruned
+    # What is left decides what a run takes.
+    assert "sparsity" not in pruned.changes_nothing()
+    assert "sparsity" in alternating.changes_nothing()
+    for wrong in ({"pruning": "erk"}, {"scope": "global"}, {"granularity": "weight"}):
+        given = {"pruning": "snip", "sparsity": 0.5, **CHANNELS, **wrong}
+        with pytest.raises(InputError, match="prune_channels"):
+            NetworkFission(**given).resolved(WRN)
+
+
 def test_settings_that_change_nothing_are_spelled_out_alike():
     plain = NetworkFission(exits=2).resolved(WRN)
     unused = NetworkFission(exits=2, pruning="snip", scope="layer", pruning_images=5).resolved(WRN)

@@ -31,7 +31,10 @@ def predict(arguments: argparse.Namespace) -> int:
 
     run, place = find(arguments.run, Path())
     predictions = predict(run, place, arguments.images, default_device())
-    records = [prediction.record(arguments.top) for prediction in predictions]
+    top = arguments.top
+    if top is None:
+        top = min(3, run.card.classes)
+    records = [prediction.record(top) for prediction in predictions]
     for path, record in zip(arguments.images, records, strict=True):
         if arguments.json:
             print(json.dumps({"image": str(path), **record}))
@@ -142,7 +145,7 @@ def add_artifact_commands(
 
     parser = command(predict)
     parser.add_argument("--run", required=True, help="a run's folder, or its name in results/")
-    parser.add_argument("--top", type=int, default=3, help="classes to show (default: %(default)s)")
+    parser.add_argument("--top", type=int, help="classes to show (default: 3, or all of fewer)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
 

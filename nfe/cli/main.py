@@ -9,6 +9,7 @@ from pathlib import Path
 from nfe.cli.artifacts import add_artifact_commands
 from nfe.cli.data import add_data_commands
 from nfe.cli.logs import log_to_stderr
+from nfe.cli.new import add_new_commands
 from nfe.cli.planning import doctor, list_names, plan
 from nfe.cli.results import diff, figure, page, tables, tune
 from nfe.cli.runs import benchmark, latency, run, train
@@ -63,6 +64,14 @@ def _job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scratch", type=Path, help="folder on this machine to copy data to")
 
 
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    _job_options(parser)
+    parser.add_argument("--run", nargs="+", required=True, metavar="RUN")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time")
+    trained = "combine finished runs; train none in a lost one's place"
+    parser.add_argument("--trained", action="store_true", help=trained)
+
+
 def _throughput_options(parser: argparse.ArgumentParser) -> None:
     _common_run_options(parser, precision="auto", threads="auto")
     parser.add_argument("--dataset", default="digits", help=argparse.SUPPRESS)
@@ -103,8 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = _parser_before_commands()
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    add_data_commands(commands)
-    add_artifact_commands(commands)
+    for add_commands in (add_data_commands, add_artifact_commands, add_new_commands):
+        add_commands(commands)
 
     def command(name: str, handler: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (handler.__doc__ or "").splitlines()[0]
@@ -126,10 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--audit", action="store_true", help="evaluate the test split every epoch")
     p.add_argument("--checkpoint-seconds", type=float, default=300.0)
 
-    p = command("run", run)
-    _job_options(p)
-    p.add_argument("--run", nargs="+", required=True, metavar="RUN")
-    p.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time")
+    _run_options(command("run", run))
 
     p = command("latency", latency)
     _job_options(p)

@@ -1,6 +1,7 @@
 """nfe-bench train, run, latency, benchmark: what makes and times runs."""
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -118,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.workers < 1:
         raise InputError(f"workers is {arguments.workers}: allowed: from 1")
     suite = load_plan(arguments.plan)
-    worker = _worker(arguments, suite)
+    worker = dataclasses.replace(_worker(arguments, suite), trains=not arguments.trained)
     root, name = arguments.root, suite.name
     jobs = [(one, RunFolders.under(root, name, one)) for one in _runs(arguments, suite)]
     # What combines others waits for them.

@@ -25,6 +25,7 @@ class Cost:
 
     Attributes:
         step_macs: multiply-adds of a training step for each distinct image, backward pass included.
+        inference_macs: multiply-adds of the finished network for each image.
         step_outputs: numbers that the convolutions of a step give, for each distinct image.
         stored_bytes: size of the saved weights.
         building_mb: memory that building the network takes, where that is much.
@@ -34,6 +35,7 @@ class Cost:
     """
 
     step_macs: float
+    inference_macs: float
     step_outputs: float
     stored_bytes: int
     building_mb: int
@@ -45,7 +47,8 @@ class Cost:
 def key(run: Run) -> str:
     """Return the name of a run's row: a hash of all that its cost depends on."""
     card, method = run.card, run.method_settings()
-    settings = {k: v for k, v in run.settings.items() if k not in method.costless}
+    costless = method.changes_nothing()
+    settings = {k: v for k, v in run.settings.items() if k not in costless}
     told: dict[str, Any] = {
         "size": [card.channels, card.resolution, card.classes],
         "architecture": run.architecture,

@@ -54,15 +54,17 @@ def _count(run: Run, fake: bool) -> Cost:
     with global_stream(run.seed, "initialization"):
         network = skeleton(method, _context(run)).train()
         stored = _bytes(iter(network.state_dict().values()))
-        Phases.of(method).before_step(network, _MOMENT)
         with FakeTensorMode() if fake else nullcontext() as mode:
             network = network._apply(mode.from_tensor) if mode else network
+            seen = _inference(run, network)
+            Phases.of(method).before_step(network, _MOMENT)
             few, more = (_step(run, method, network, images) for images in (_FEW, _MORE))
     own = _bytes(network.parameters()) + _bytes(network.buffers())
     each = (more.kept - few.kept) / (_MORE - _FEW)
     size = card.channels, card.classes, card.resolution
     return Cost(
         step_macs=few.macs / _FEW,
+        inference_macs=seen,
         step_outputs=few.outputs / _FEW,
         stored_bytes=stored,
         building_mb=LooksAtData.of(method).building_mb(backbone, *size),
@@ -130,6 +132,18 @@ def _step(run: Run, method: Method, network: nn.Module, images: int) -> _Step:
     network.zero_grad()
     size = sum(t.untyped_storage().nbytes() for name, t in kept.items() if name not in own)
     return _Step(counter.executed, sum(outputs), size, trained)
+
+
+@torch.no_grad()
+def _inference(run: Run, network: nn.Module) -> float:
+    """Return the multiply-adds of the finished network for each image."""
+    card = run.card
+    blank = torch.zeros(_FEW, card.channels, card.resolution, card.resolution)
+    network.eval()
+    with MacCounter(executed_only=True) as counter:
+        network(blank)
+    network.train()
+    return float(counter.executed / _FEW)
 
 
 def _no_images(per_class: int) -> tuple[Tensor, Tensor]:

@@ -17,11 +17,23 @@ from nfe.cluster import costs
 from nfe.cluster.costs import Cost
 from nfe.common import strict_yaml
 from nfe.common.errors import unknown
+from nfe.data import outliers, splits
+from nfe.data.base import EXTENDED
 from nfe.suite.run import Run
 
 GPUS = Path(__file__).with_name("gpus.yaml")
 # Starting up: the interpreter and libraries of the job and of the process within, three times.
 _START_MINUTES = 4
+# A job is told to save its state so long before its limit (slurm/config.yaml).
+_SAVING_MINUTES = 2
+# Reading, scoring and writing of one run's predictions, at most.
+_SCORING_SECONDS = 15
+# Predictions are made in float32 at full precision, 500 images at a time (nfe.engine.inference):
+# multiply-adds per second of a modest GPU and of a modest CPU core.
+_INFERENCE_SPEED = {True: 2e12, False: 3e10}
+_INFERENCE_BATCH = 500
+# Sets of corrupted test images: kinds times severities. Their module needs PyTorch, plans do not.
+CORRUPTED_SETS = 40
 # What a process of its own takes of a GPU before its first tensor, at most.
 CUDA_GB = 1.0
 
@@ -137,21 +149,91 @@ def seconds(run: Run, device: Device) -> float:
     return max(training_macs(run) / device.speed(run.precision), steps * device.step_seconds)
 
 
+def restarts(minutes: int, limit: int) -> int:
+    """Return how often a job has to be started again because a time limit cuts it.
+
+    Args:
+        minutes: what the whole job is estimated to take.
+        limit: minutes that each attempt may take; of these, starting up and saving are lost.
+    """
+    useful = max(1, limit - _START_MINUTES - _SAVING_MINUTES)
+    return max(0, math.ceil((minutes - _START_MINUTES) / useful) - 1) if minutes > limit else 0
+
+
 def minutes(runs: Sequence[Run], gpus: int) -> int:
     """Return the time limit of a job that makes ``runs`` one after the other."""
     return _START_MINUTES + math.ceil(sum(seconds(run, modest(gpus)) for run in runs) / 60)
 
 
-def memory_mb(runs: Sequence[Run]) -> int:
+def _tested(run: Run) -> int:
+    """Return how many images the run's test split has, or as many as the training images."""
+    card, dataset = run.card, datasets.dataset(run.dataset)
+    most = card.classes * dataset.images_per_class
+    official = dataset.test_images * card.classes // datasets.whole(card).classes
+    extended = most - _images(run) if card.test_images == EXTENDED else 0
+    return (official or most) + extended
+
+
+def evaluated_images(run: Run, ood: Sequence[str], corrupted: bool) -> int:
+    """Return how many images an evaluation beyond clean accuracy shows to a run's networks.
+
+    Those of its stored predictions are counted: they may not be at hand.
+
+    Args:
+        run: the run.
+        ood: out-of-distribution sets that fit it.
+        corrupted: whether the corrupted test images are asked for.
+    """
+    tested = _tested(run)
+    outside = sum(outliers.count(run.card, name) or tested for name in ood)
+    heldout = _images(run) // splits.ONE_IN
+    return tested + heldout + outside + (CORRUPTED_SETS * tested if corrupted else 0)
+
+
+def evaluation_seconds(run: Run, ood: Sequence[str], corrupted: bool, gpus: int) -> float:
+    """Return an estimate of the seconds that an evaluation of a finished run takes."""
+    images = evaluated_images(run, ood, corrupted)
+    batches = math.ceil(images / _INFERENCE_BATCH)
+    device, speed = modest(gpus), _INFERENCE_SPEED[bool(gpus)]
+    found = float(_SCORING_SECONDS)
+    for network in run.members() or [run]:
+        macs = cost(network).inference_macs
+        # As many times a single network's launches as its multiply-adds.
+        times = max(1.0, macs / cost(costs.plain(network)).inference_macs)
+        found += max(images * macs / speed, batches * times * device.step_seconds)
+    return found
+
+
+def evaluation_minutes(
+    runs: Sequence[Run], ood: Mapping[str, Sequence[str]], corrupted: bool, gpus: int
+) -> int:
+    """Return the time limit of a job that evaluates finished runs one after the other.
+
+    Args:
+        runs: the runs.
+        ood: each run's out-of-distribution sets, by the run's name.
+        corrupted: whether the corrupted test images are asked for.
+        gpus: GPUs that the job asks for.
+    """
+    each = (evaluation_seconds(run, ood[run.name], corrupted, gpus) for run in runs)
+    return _START_MINUTES + math.ceil(sum(each) / 60)
+
+
+def combination_minutes(runs: Sequence[Run]) -> int:
+    """Return the time limit of a job that combines finished runs: it computes no network."""
+    return _START_MINUTES + math.ceil(_SCORING_SECONDS * len(runs) / 60)
+
+
+def memory_mb(runs: Sequence[Run], finished: bool = False) -> int:
     """Return the memory of a job: the process, its largest data set three times, and scoring.
 
-    Pruning by data looks at many images at once, before training.
+    Pruning by data looks at many images at once, before training: not where runs are finished.
     """
     data = max(_images(run) * run.card.channels * run.card.resolution**2 for run in runs)
     return (
         4000
         + math.ceil(3 * data / 1e6)
-        + max(0 if run.members() else cost(run).building_mb for run in runs)
+        + max(0 if finished or run.members() else cost(run).building_mb for run in runs)
     )
 
 

@@ -17,8 +17,13 @@ PREFIX = "NFE_SLURM_"
 # would count as failed, and SLURM would not put it back into the queue: so once the state is saved
 # it stays until SLURM ends it. Bash runs the trap when the command has ended.
 _STAY = (
-    'stay() { local told= status=0; trap told=1 TERM; "$@" || status=$?; '
-    '[ -z "$told" ] || sleep 300; return $status; }; '
+    'stay() {{ {}local told= status=0; trap told=1 TERM; "$@" || status=$?; '
+    '[ -z "$told" ] || sleep 300; return $status; }}; '
+)
+# Without its modules a job could run on other libraries, or on none: it ends, and says why.
+_LOAD = (
+    "module load {0} || "
+    "{{ echo 'slurm/site.yaml, modules: module load {0} failed' >&2; return 1; }}; "
 )
 
 
@@ -28,6 +33,7 @@ class Site:
 
     Attributes:
         partition: partition of every job.
+        cpu_partition: partition of jobs that need no GPU, where that of the others refuses these.
         partition_limits: YAML file of partitions and their limits; each job then goes to the one
             that fits it best, unless ``partition`` is set.
         account: account to charge.
@@ -43,6 +49,7 @@ class Site:
     """
 
     partition: str = ""
+    cpu_partition: str = ""
     partition_limits: str = ""
     account: str = ""
     qos: str = ""
@@ -69,8 +76,8 @@ class Site:
 
         A job that asked for no GPU sees none, also where the cluster itself would not hide them.
         """
-        modules = f"module load {self.modules}; " if self.modules else ""
-        return modules + ("" if gpus else "export CUDA_VISIBLE_DEVICES=; ") + _STAY
+        load = _LOAD.format(self.modules) if self.modules else ""
+        return ("" if gpus else "export CUDA_VISIBLE_DEVICES=; ") + _STAY.format(load)
 
     def launcher(self) -> str:
         """Return what stands before each job's command."""

@@ -1,12 +1,15 @@
 """Data sets by name: a card of facts that needs no data, and a loader."""
 
 import dataclasses
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from nfe.common.errors import InputError, unknown
 from nfe.data import splits
 from nfe.data.base import EXTENDED, OFFICIAL, TEST_IMAGES, Array, Card, Data, Dataset, Split
 from nfe.data.digits import DIGITS
+from nfe.data.own import card as own
 from nfe.data.tiny_imagenet import TINY_IMAGENET
 from nfe.data.torchvision_sets import CIFAR10, CIFAR100, FASHION_MNIST, SVHN
 
@@ -17,6 +20,7 @@ __all__ = [
     "Split",
     "card",
     "dataset",
+    "is_own",
     "labels",
     "load",
     "names",
@@ -29,20 +33,50 @@ _DATASETS: dict[str, Dataset] = {
 }
 
 
+# What a package registers: an object of ``Dataset``.
+GROUP = "nfe_bench.datasets"
+
+
 def names() -> list[str]:
-    """Return the names of the data sets."""
-    return sorted(_DATASETS)
+    """Return the names of the data sets: built in, of packages, and the project's own."""
+    return sorted({*_DATASETS, *_registered(), *own.names()})
+
+
+@cache
+def _registered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is neither built in nor a package's: the project's own, or free."""
+    return name not in _DATASETS and name not in _registered()
 
 
 def dataset(name: str) -> Dataset:
     """Return the data set called ``name``.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, a package's cannot be imported, or see ``own.card.read``.
     """
-    if name not in _DATASETS:
-        raise unknown("data set", name, _DATASETS)
-    return _DATASETS[name]
+    if name in _DATASETS:
+        return _DATASETS[name]
+    if name in _registered():
+        return _imported(name)
+    if name in own.names():
+        return own.dataset_from_card(own.place(name))
+    raise unknown("data set", name, names())
+
+
+@cache
+def _imported(name: str) -> Dataset:
+    point = _registered()[name]
+    try:
+        found = point.load()
+    except Exception as error:
+        raise InputError(f"data set {name!r}: {point.value} cannot be imported ({error})") from None
+    if not isinstance(found, Dataset) or found.name != name:
+        raise InputError(f"data set {name!r}: {point.value}: allowed: a Dataset of that name")
+    return found
 
 
 def card(
@@ -78,11 +112,17 @@ def card(
     else:
         allowed = ", ".join(str(c.resolution) for c in found.cards)
         raise InputError(f"data set {name!r} has no resolution {resolution}: allowed: {allowed}")
+    most = found.images_per_class
+    if images_per_class is not None and most < splits.ONE_IN:
+        raise InputError(
+            f"images_per_class is {images_per_class}: not allowed for {name}: its largest class "
+            f"has {most} training images, and a subset takes {splits.ONE_IN} or more"
+        )
     # One in splits.ONE_IN images of a class is held out: with fewer, none would be.
     _check("num_classes", name, num_classes, 2, candidate.classes)
-    _check("images_per_class", name, images_per_class, splits.ONE_IN, found.images_per_class)
+    _check("images_per_class", name, images_per_class, splits.ONE_IN, most)
     _check_drawn(name, class_seed, num_classes, candidate.classes)
-    _check_test(name, test_images, images_per_class, found.images_per_class)
+    _check_test(name, test_images, images_per_class, most)
     return dataclasses.replace(
         candidate,
         classes=num_classes or candidate.classes,

@@ -145,18 +145,23 @@ class Dataset:
         name: the name used in configurations.
         cards: the variants by resolution, the default one first.
         images_per_class: the most training images that any class has, held-out ones included.
+        test_images: images of the official test split; 0 where it is not known.
         load: returns the three splits of the whole data set.
         archives: the published files; none where a package ships the images.
         open: opens the official files at a path for one variant, with a scratch folder to
             unpack into; None where there is nothing to prepare.
+        class_names: what the classes are called, in the order of their labels; empty where
+            ``nfe.data.class_names`` knows them.
     """
 
     name: str
     cards: tuple[Card, ...]
     images_per_class: int
+    test_images: int = dataclasses.field(default=0, kw_only=True)
     load: Callable[[Card, Path | None], Data]
     archives: tuple[Archive, ...] = ()
     open: Callable[[Card, Path, Path], AbstractContextManager[Source]] | None = None
+    class_names: tuple[str, ...] = ()
 
 
 def content_hash(*splits: Split) -> str:

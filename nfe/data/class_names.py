@@ -17,7 +17,9 @@ def class_names(card: Card) -> tuple[str, ...]:
     Raises:
         InputError: the data set's classes have no names.
     """
-    names: tuple[str, ...]
+    names = datasets.dataset(card.name).class_names
+    if names:
+        return tuple(names[label] for label in datasets.labels(card))
     if card.name == "tiny-imagenet":
         names = tuple(Index.read(INDEX).wnids)
     else:

@@ -50,4 +50,4 @@ def load(card: Card, root: Path | None) -> Data:
     return Data(card, *splits)
 
 
-DIGITS = Dataset("digits", (CARD,), images_per_class=61, load=load)
+DIGITS = Dataset("digits", (CARD,), images_per_class=61, test_images=1200, load=load)

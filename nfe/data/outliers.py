@@ -11,6 +11,8 @@ from nfe.data.base import Card, Split
 
 UNSEEN = "unseen"
 PHOTOGRAPHS = "photographs"
+# Width and height of scikit-learn's two photographs, in pixels.
+_PHOTOGRAPH = (640, 427)
 
 
 def names() -> list[str]:
@@ -58,6 +60,23 @@ def load(card: Card, name: str, root: Path | None = None) -> Split:
     if name == PHOTOGRAPHS:
         return photographs(card)
     return other_dataset(card, name, root)
+
+
+def count(card: Card, name: str) -> int:
+    """Return how many images ``load`` gives, known without the data; 0 where it is not known.
+
+    Raises:
+        InputError: see ``check``.
+    """
+    check(card, name)
+    if name == PHOTOGRAPHS:
+        width, height = _PHOTOGRAPH
+        return 2 * (width // card.resolution) * (height // card.resolution)
+    if name == UNSEEN:
+        whole = datasets.whole(card)
+        share = 1 - card.classes / whole.classes
+        return round(share * datasets.dataset(card.name).test_images)
+    return datasets.dataset(name).test_images
 
 
 def photographs(card: Card) -> Split:

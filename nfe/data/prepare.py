@@ -25,7 +25,12 @@ def fetch(name: str, root: Path) -> list[Path]:
         raise InputError(f"{name} is made from prepared images: nfe-bench data prepare {name}")
     archives = dataset(name).archives
     if not archives:
-        raise InputError(f"{name} comes with an installed package: nothing to download")
+        shipped = dataset(name).open is None
+        raise InputError(
+            f"{name} comes with an installed package: nothing to download"
+            if shipped
+            else f"{name} has no published files: nothing to download"
+        )
     return [download(archive, _downloads(name, root)) for archive in archives]
 
 

@@ -266,6 +266,7 @@ TINY_IMAGENET = Dataset(
         _card(32, 4, (0.4807, 0.4486, 0.3980), (0.2618, 0.2536, 0.2676)),
     ),
     images_per_class=500,
+    test_images=10_000,
     load=prepared.load,
     archives=(
         Archive(

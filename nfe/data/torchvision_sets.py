@@ -125,6 +125,7 @@ def verify(path: Path, archive: Archive) -> None:
 def _dataset(
     name: str,
     images_per_class: int,
+    test_images: int,
     archives: tuple[Archive, ...],
     read: Reader,
     below: str = "",
@@ -133,7 +134,9 @@ def _dataset(
     content_hash = ",".join(f"md5:{archive.md5}" for archive in archives)
     card = Card(name=name, padding=4, batch_size=128, content_hash=content_hash, **facts)
     opener = functools.partial(open_source, archives=archives, read=read, below=below)
-    return Dataset(name, (card,), images_per_class, prepared.load, archives, opener)
+    return Dataset(
+        name, (card,), images_per_class, prepared.load, archives, opener, test_images=test_images
+    )
 
 
 _CIFAR = "https://www.cs.toronto.edu/~kriz/"
@@ -143,6 +146,7 @@ _FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 CIFAR10 = _dataset(
     "cifar10",
     5000,
+    10_000,
     (Archive(f"{_CIFAR}cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
     read_cifar10,
     resolution=32,
@@ -155,6 +159,7 @@ CIFAR10 = _dataset(
 CIFAR100 = _dataset(
     "cifar100",
     500,
+    10_000,
     (Archive(f"{_CIFAR}cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
     read_cifar100,
     resolution=32,
@@ -167,6 +172,7 @@ CIFAR100 = _dataset(
 SVHN = _dataset(
     "svhn",
     13861,
+    26_032,
     (
         Archive(f"{_SVHN}train_32x32.mat", "e26dedcc434d2e4c54c9b2d4a06d8373"),
         Archive(f"{_SVHN}test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
@@ -182,6 +188,7 @@ SVHN = _dataset(
 FASHION_MNIST = _dataset(
     "fashion-mnist",
     6000,
+    10_000,
     (
         Archive(f"{_FASHION}train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
         Archive(f"{_FASHION}train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),

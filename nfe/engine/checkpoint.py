@@ -46,6 +46,8 @@ class Progress:
         seconds: training seconds so far, over all attempts.
         scaler: state of the loss scaling, empty where there is none.
         step_macs: multiply-adds of one step, 0 until they are counted.
+        devices: model of each device that trained, with the first step it took; another row
+            where it is another model than before. States older than this record have none.
     """
 
     epoch: int = 0
@@ -58,6 +60,7 @@ class Progress:
     seconds: float = 0.0
     scaler: dict[str, Any] = field(default_factory=dict)
     step_macs: int = 0
+    devices: list[tuple[str, int]] = field(default_factory=list)
 
 
 def _optimizer_tensors(optimizer: Optimizer, network: nn.Module) -> dict[str, Tensor]:

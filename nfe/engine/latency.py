@@ -29,21 +29,22 @@ BATCHES = (1, 128)
 
 
 @runtime_checkable
-class _Materializable(Protocol):
-    """A network that can say what it is with ordinary weights."""
+class _Compacted(Protocol):
+    """A network that can say what it is with ordinary weights, and without what is zero."""
 
-    def materialized(self) -> nn.Module:
-        """Return a copy in which every layer has a weight of its own."""
+    def compacted(self) -> nn.Module:
+        """Return a copy for inference: the same logits."""
 
 
 def deployed(network: nn.Module) -> nn.Module:
     """Return a copy in evaluation mode with ordinary weights, as a user would deploy it.
 
     Masks that training needs (a path's share of a split weight, a parametrization) are applied
-    once instead of in every forward pass.
+    once instead of in every forward pass, and rows and columns that are zero on a path are left
+    out.
     """
-    if isinstance(network, _Materializable):
-        return network.materialized().eval()
+    if isinstance(network, _Compacted):
+        return network.compacted()
     mine = copy.deepcopy(network).eval()
     for layer in mine.modules():
         if parametrize.is_parametrized(layer):

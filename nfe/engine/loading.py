@@ -12,7 +12,7 @@ from nfe.common.seeds import global_stream
 from nfe.engine import checkpoint
 from nfe.method.context import Context
 from nfe.method.interface import skeleton
-from nfe.method.optional import EarlyExits
+from nfe.method.optional import DividesWeights, EarlyExits
 from nfe.suite.run import Run
 
 
@@ -49,6 +49,14 @@ def exit_macs(run: Run, network: nn.Module, image: Tensor) -> list[int]:
     Empty where its members are no exits. ``image`` is one image, (1, channels, h, w).
     """
     return EarlyExits.of(run.build_method()).exit_macs(network, image)
+
+
+def live_weights(run: Run, network: nn.Module, image: Tensor) -> float | None:
+    """Return the share of a run's divided weights that could have a gradient before training.
+
+    None where its method divides none. ``image`` is one image, (1, channels, h, w).
+    """
+    return DividesWeights.of(run.build_method()).live_weights(network, image)
 
 
 def check_owner(run: Run, weights: Path) -> None:

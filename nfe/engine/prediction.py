@@ -7,15 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from scipy.special import softmax
 
 from nfe.common.errors import InputError
 from nfe.common.files import read_json
 from nfe.common.precision import prepare_process
-from nfe.data import Card, Split
+from nfe.data import Card, Split, image_files
 from nfe.data.class_names import class_names
-from nfe.engine import image_files, inference, loading
+from nfe.engine import inference, loading
 from nfe.engine.runner import RunFolders
 from nfe.evaluation import metrics
 from nfe.evaluation.metrics import Array
@@ -144,12 +143,5 @@ def read_image(path: Path, card: Card) -> Array:
         InputError: see ``image_files.opened``.
     """
     upright = image_files.opened(path, "L" if card.channels == 1 else "RGB")
-    side, wanted = min(upright.size), card.resolution
-    square = ImageOps.fit(upright, (side, side))
-    if side % wanted == 0:
-        square = square.reduce(side // wanted)
-    else:
-        filter_ = Image.Resampling.BOX if side > wanted else Image.Resampling.BILINEAR
-        square = square.resize((wanted, wanted), filter_)
-    pixels = np.asarray(square)
+    pixels = np.asarray(image_files.square(upright, card.resolution))
     return pixels[None] if card.channels == 1 else pixels.transpose(2, 0, 1).copy()

@@ -58,6 +58,7 @@ class Worker:
         scratch: folder on this machine's own disk to load data from; None to load in place.
         bundle: file with the images of the runs (see ``datasets.bundle``) in place of a root.
         at_once: how many runs share the device, for the record: ``train_seconds`` is theirs.
+        trains: whether it may train; else it combines what is trained.
     """
 
     device: torch.device = field(default_factory=default_device)
@@ -66,6 +67,7 @@ class Worker:
     scratch: Path | None = None
     bundle: Path | None = None
     at_once: int = 1
+    trains: bool = True
     _data: dict[Card, Data] = field(default_factory=dict)
 
     def data(self, run: Run) -> Data:
@@ -165,6 +167,8 @@ def execute(run: Run, folders: RunFolders, worker: Worker, predictions: bool = F
 
 
 def _make(run: Run, folders: RunFolders, worker: Worker) -> None:
+    if not (worker.trains or run.members()):
+        raise InputError(_untrained(run, folders))
     run.check_makeable()
     prepare_process(run.threads, run.precision)
     make_directory(folders.artifacts)
@@ -193,6 +197,14 @@ def _make(run: Run, folders: RunFolders, worker: Worker) -> None:
     except Exception as error:
         _record_failure(folders, _last_line(error))
         raise
+
+
+def _untrained(run: Run, folders: RunFolders) -> str:
+    """Return what is to be done about a run that would have to be trained to be combined."""
+    return (
+        f"{run.name} has no predictions in {folders.artifacts}, and what combines runs trains "
+        f"none: allowed: dvc pull, or without {folders.output / 'metrics.json'} it is made again"
+    )
 
 
 def _last_line(error: Exception) -> str:
@@ -266,9 +278,23 @@ def _train_and_write(trainer: Trainer, run: Run, folders: RunFolders, worker: Wo
     costs["train_macs"] = trained.train_macs
     if exits := loading.exit_macs(run, trained.network, image):
         costs["exit_macs"] = exits
+    live = loading.live_weights(run, trained.network, image)
+    if live is not None:
+        costs["live_weights"] = live
     checkpoint.save_weights(folders.artifacts / "model.safetensors", trained.network, run.digest)
-    spent = worker.spent(trained.seconds)
+    spent = {**worker.spent(trained.seconds), **_moved(trained.devices)}
     _write(run, folders, worker, predictions, costs, trained.history, spent)
+
+
+def _moved(devices: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Return what the record says of a run that went on on another model of device."""
+    if len(devices) == 1:
+        return {}
+    return {
+        "device": " and ".join(dict.fromkeys(name for name, _ in devices)),
+        "devices": [{"device": name, "first_step": step} for name, step in devices],
+        "byte_identical": False,
+    }
 
 
 def _combine(run: Run, folders: RunFolders, worker: Worker) -> None:

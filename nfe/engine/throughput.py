@@ -74,6 +74,7 @@ class Meter:
 
     Attributes:
         device: where it trains.
+        trainer: what trains it.
     """
 
     def __init__(
@@ -85,16 +86,16 @@ class Meter:
         self.device = default_device()
         prepare_process(run.threads, run.precision)
         data = noise(run, batch, pixels).to(self.device)
-        self._trainer = Trainer(self._run, data, record=record)
+        self.trainer = Trainer(self._run, data, record=record)
         epochs = itertools.count()
-        self._batches = itertools.chain.from_iterable(map(self._trainer.batches.epoch, epochs))
+        self._batches = itertools.chain.from_iterable(map(self.trainer.batches.epoch, epochs))
         for _ in range(warm_up):
             self.step()
 
     def step(self) -> None:
         """Take one optimizer step, its batch's making included."""
         _, images, labels = next(self._batches)
-        self._trainer.step(images, labels)
+        self.trainer.step(images, labels)
 
     def rate(self, seconds: float) -> float:
         """Return the images per second of about ``seconds`` of training."""

@@ -27,6 +27,7 @@ from nfe.engine import checkpoint, inference, plugin
 from nfe.engine.batches import Normalizer, TrainingBatches, example
 from nfe.engine.checkpoint import Progress
 from nfe.engine.compiling import compiled
+from nfe.engine.environment import device_name
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recording import Recorder
 from nfe.evaluation import metrics
@@ -47,12 +48,13 @@ READ_EVERY = 32
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves: the network, the epochs' rows, and what it took."""
+    """What training leaves: the network, the epochs' rows, what it took, and on what it was."""
 
     network: nn.Module
     history: list[dict[str, float]]
     seconds: float
     train_macs: int
+    devices: list[tuple[str, int]]
 
 
 def build_network(run: Run, method: Method, data: Data) -> tuple[nn.Module, int]:
@@ -195,6 +197,7 @@ class Trainer:
             Interrupted: see ``stoppable``.
         """
         self._resume()
+        self._note_device()
         self._saved_at = time.monotonic()
         while self.progress.epoch < self.epochs:
             self._epoch()
@@ -203,6 +206,7 @@ class Trainer:
             self.progress.history,
             self.progress.seconds,
             self._build_macs + self._steps * self.progress.step_macs,
+            self.progress.devices,
         )
 
     def _resume(self) -> None:
@@ -215,6 +219,18 @@ class Trainer:
             if restored.step:
                 self._phases.before_step(self.network, self._step_at(restored.step - 1))
             _log.info("resumed from epoch %d step %d", restored.epoch, restored.step)
+
+    def _note_device(self) -> None:
+        progress, name = self.progress, device_name(self.data.train.images.device)
+        before = progress.devices[-1][0] if progress.devices else name
+        if before != name:
+            _log.warning(
+                "%s: goes on on %s, until step %d it was on %s: its numbers are no longer those "
+                "of a run on one model of device, byte for byte",
+                *(self.run.name, name, progress.step, before),
+            )
+        if not progress.devices or before != name:
+            progress.devices.append((name, progress.step))
 
     def _save(self) -> None:
         if self._state is None:

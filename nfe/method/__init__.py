@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from nfe.common.late import late
 from nfe.common.settings import Coefficient, Count, Positive, Share
 from nfe.method.optional import (
+    DividesWeights,
     DrawsOnCpu,
     EarlyExits,
     FormsBatches,
@@ -28,6 +29,7 @@ __all__ = [
     "CombinesRuns",
     "Context",
     "Count",
+    "DividesWeights",
     "DrawsOnCpu",
     "EarlyExits",
     "FormsBatches",

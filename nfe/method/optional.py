@@ -99,6 +99,18 @@ class EarlyExits(Optional):
         return []
 
 
+class DividesWeights(Optional):
+    """A method that divides one network's weights over its members."""
+
+    def live_weights(self, network: nn.Module, image: Tensor) -> float | None:
+        """Return the share of the divided weights that could have a gradient before training.
+
+        Of the trained network; None where no weights are divided. ``image`` is one image,
+        (1, channels, h, w).
+        """
+        return None
+
+
 class LooksAtData(Optional):
     """A method whose network depends on data, or takes much memory to build."""
 

@@ -44,6 +44,10 @@ class Settings:
         """
         settings.check(self)
 
+    def changes_nothing(self) -> frozenset[str]:
+        """Return the names of settings that change nothing of what this run takes."""
+        return self.costless
+
     @classmethod
     def from_settings(cls, values: Mapping[str, Any]) -> Self:
         """Return the method with ``values`` as settings, converted to the fields' types."""

@@ -13,7 +13,7 @@ from nfe.pruning.choices import NEED_DATA, SCOPES, VERSIONS, check, names
 
 if TYPE_CHECKING:
     from nfe.pruning.budgets import Budgets, Masks, erk_counts, keep_highest
-    from nfe.pruning.masking import Mask, everything, masks, prune
+    from nfe.pruning.masking import Mask, everything, masks, prune, weight_scores
     from nfe.pruning.ordinary import as_example, check_labels, check_ordinary
     from nfe.pruning.scores import (
         PRUNERS,
@@ -57,6 +57,7 @@ __all__ = [
     "random_scores",
     "snip_scores",
     "synflow_scores",
+    "weight_scores",
 ]
 
 _HOMES = {
@@ -71,6 +72,7 @@ _HOMES = {
         "everything",
         "masks",
         "prune",
+        "weight_scores",
     ),
     "nfe.pruning.ordinary": (
         "as_example",

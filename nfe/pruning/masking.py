@@ -18,7 +18,7 @@ from nfe.common.errors import CollapseError, InputError
 from nfe.pruning.budgets import Budgets, Masks, erk_counts, keep_highest, layer_budgets
 from nfe.pruning.choices import NEED_DATA, check
 from nfe.pruning.ordinary import as_example, check_labels, check_layers, check_ordinary
-from nfe.pruning.scores import PRUNERS, Example, Request, competing_weights, prunable
+from nfe.pruning.scores import PRUNERS, Example, Request, Scores, competing_weights, prunable
 
 
 def everything(layers: Mapping[str, nn.Module]) -> Masks:
@@ -54,23 +54,11 @@ def masks(
         CollapseError: a layer is left without a weight.
     """
     check(pruning, sparsity, scope)
-    example = as_example(example)
-    if example is not None:
-        check_labels(*example)
-    check_ordinary(model)
-    chosen = tuple(prunable(model) if layers is None else layers)
-    check_layers(model, chosen)
-    if sparsity > 0 and not chosen:
-        raise InputError(
-            f"sparsity is {sparsity} and {type(model).__name__} has no layer to prune: "
-            f"allowed: a network with convolutions, or layers=[…] by name"
-        )
-    request = Request(chosen, sparsity, scope, example, seed)
+    request = _request(model, sparsity, example, seed, scope, layers)
     weights = competing_weights(model, request)
     if pruning == "none" or sparsity == 0:
-        return everything({n: model.get_submodule(n) for n in chosen})
-    if pruning in NEED_DATA and example is None:
-        raise InputError(f"pruning {pruning!r} needs example=(images, labels)")
+        return everything({n: model.get_submodule(n) for n in request.layers})
+    _check_example(pruning, request)
     if pruning == "erk":
         kept = erk_counts({n: tuple(w.shape) for n, w in weights.items()}, sparsity)
         budgets: Budgets = [((n,), count) for n, count in kept.items()]
@@ -83,6 +71,57 @@ def masks(
                 f"layer {name!r} is left without a weight by {pruning} at sparsity {sparsity}"
             )
     return {n: mask.to(weights[n].device) for n, mask in found.items()}
+
+
+def weight_scores(
+    model: nn.Module,
+    pruning: str,
+    example: Example | None = None,
+    seed: int = 0,
+    *,
+    layers: Iterable[str] | None = None,
+) -> Scores:
+    """Return a score for each weight, for pruning in other units; SynFlow's without its rounds.
+
+    Args and errors: see ``masks``; and InputError for a pruner without scores.
+    """
+    check(pruning, 0.0)
+    if pruning in ("none", "erk"):
+        raise InputError(
+            f"pruning {pruning!r} has no scores of weights: allowed: "
+            f"{', '.join(name for name in PRUNERS if name != 'erk')}"
+        )
+    request = _request(model, 0.0, example, seed, "global", layers)
+    _check_example(pruning, request)
+    return PRUNERS[pruning](model, request)
+
+
+def _request(
+    model: nn.Module,
+    sparsity: float,
+    example: Example | None,
+    seed: int,
+    scope: str,
+    layers: Iterable[str] | None,
+) -> Request:
+    """Check what is to be pruned, and return it as a request."""
+    example = as_example(example)
+    if example is not None:
+        check_labels(*example)
+    check_ordinary(model)
+    chosen = tuple(prunable(model) if layers is None else layers)
+    check_layers(model, chosen)
+    if sparsity > 0 and not chosen:
+        raise InputError(
+            f"sparsity is {sparsity} and {type(model).__name__} has no layer to prune: "
+            f"allowed: a network with convolutions, or layers=[…] by name"
+        )
+    return Request(chosen, sparsity, scope, example, seed)
+
+
+def _check_example(pruning: str, request: Request) -> None:
+    if pruning in NEED_DATA and request.example is None:
+        raise InputError(f"pruning {pruning!r} needs example=(images, labels)")
 
 
 class Mask(nn.Module):

@@ -4,6 +4,7 @@ Known without loading what draws.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 FORMATS = ("png", "svg", "pdf")
 
@@ -41,41 +42,43 @@ def available(groups: set[str]) -> list[str]:
     return [name for name, (first, *_) in FIGURES.items() if first in groups]
 
 
+@cache
+def colours() -> list[str]:
+    """Return seaborn's ten colours, as #rrggbb, that colour-blind readers tell apart."""
+    from seaborn import color_palette
+
+    return list(color_palette("colorblind").as_hex())
+
+
 @dataclass(frozen=True)
 class Entry:
     """How a method, or a kind of pruning, is named and drawn wherever it is.
 
     Attributes:
         name: the name of its authors.
-        colour: as #rrggbb; ten colours that colour-blind readers tell apart, as far as ten can be.
+        number: its place, from 0, which gives the colour.
         mark: Matplotlib's character.
-        edged: whether the mark has a dark edge: the colours have come round again.
     """
 
     name: str
-    colour: str
+    number: int
     mark: str
-    edged: bool = False
 
+    @property
+    def colour(self) -> str:
+        """The colour, as #rrggbb."""
+        return colours()[self.number % len(colours())]
 
-COLOURS = (
-    "#0173b2",
-    "#de8f05",
-    "#029e73",
-    "#d55e00",
-    "#cc78bc",
-    "#ca9161",
-    "#fbafe4",
-    "#949494",
-    "#ece133",
-    "#56b4e9",
-)
+    @property
+    def edged(self) -> bool:
+        """Whether the mark has a dark edge: the colours have come round again."""
+        return self.number >= len(colours())
 
 
 def _entries(names: dict[str, str], marks: str) -> dict[str, Entry]:
     return {
-        key: Entry(name, COLOURS[i % len(COLOURS)], mark, i >= len(COLOURS))
-        for i, ((key, name), mark) in enumerate(zip(names.items(), marks, strict=True))
+        key: Entry(name, number, mark)
+        for number, ((key, name), mark) in enumerate(zip(names.items(), marks, strict=True))
     }
 
 

@@ -3,7 +3,8 @@
 Tables are compared as text, so a number's format is part of the format of the table.
 """
 
-# 2: exit_stages 1+2, where 1 has 1/2, which spreadsheets take for a date; column untuned.
+# 2: exit_stages 1+2, where 1 has 1/2, which spreadsheets take for a date; columns untuned and
+# live_weights.
 SCHEMA_VERSION = 2
 SCHEMAS = (1, 2)
 _SEPARATORS = {"exit_stages": "+"}
@@ -77,7 +78,7 @@ RUNS = (
 )
 
 # Columns of runs.csv and summary.csv that came with schema 2, behind all others.
-SINCE_2 = ("untuned",)
+SINCE_2 = ("untuned", "live_weights")
 
 DECIMALS = {
     "accuracy": 4,
@@ -96,6 +97,7 @@ DECIMALS = {
     "latency_ms_batch128": 3,
     "train_seconds": 1,
     "member_accuracy": 4,
+    "live_weights": 4,
     "aurc": 6,
     "temperature": 4,
     "nll_scaled": 6,

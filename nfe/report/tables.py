@@ -150,7 +150,8 @@ def _values(suite: Suite, planned: Planned, folder: Path, results: Path) -> dict
         raise InputError(f"{folder / 'config.json'}: not the run that the suite plans")
     metrics = read_json(folder / "metrics.json")
     timing = read_json(folder / "timing.json")
-    kept = ("status", "members", "combine", "member_accuracy", *METRICS, *COSTS, *MORE_METRICS)
+    own = ("status", "members", "combine", "member_accuracy", "live_weights")
+    kept = (*own, *METRICS, *COSTS, *MORE_METRICS)
     values = _identity(suite, planned) | {k: metrics[k] for k in kept if k in metrics}
     values |= {k: timing[k] for k in ("train_seconds", "device")}
     latency = results / "latency" / f"{network_name(planned.run)}.json"
@@ -198,6 +199,9 @@ def _summary(seeds: Sequence[Row]) -> Row:
     summary |= {column: first[column] for column in SINCE_2 if column in first}
     # Each seed prunes other weights, so the costs on what is left differ from seed to seed.
     summary |= {column: _mean_count([row[column] for row in good]) for column in COSTS}
+    if "live_weights" in first:
+        live = [float(row["live_weights"]) for row in good if row["live_weights"]]
+        summary["live_weights"] = text("live_weights", summarize(live)["mean"])
     summary["seeds"] = str(len(good))
     summary |= {s: str(sum(r["status"] == s for r in seeds)) for s in ("failed", "collapsed")}
     groups = dict.fromkeys(group for row in seeds for group in row["groups"].split("/"))

@@ -105,13 +105,21 @@ def check_kept_whole(whole: Collection[str]) -> None:
         check_value("whole", name, Kind)
 
 
-def check_compact(granularity: str, whole: Collection[str], unit: int) -> None:
+def check_compact(
+    granularity: str, whole: Collection[str], unit: int, prune_channels: bool, scope: str
+) -> None:
     """Check what goes together with ``alternating``.
 
     Raises:
-        InputError: layers kept whole beside it, or no unit of channels.
+        InputError: layers kept whole beside it, no unit of channels, or channels pruned without
+            it or over all layers together.
     """
     check_value("unit", unit, Count)
+    if prune_channels and (granularity != "alternating" or scope != "layer"):
+        raise InputError(
+            f"prune_channels is true with granularity {granularity!r} and scope {scope!r}: "
+            f"allowed: granularity 'alternating' with scope 'layer'"
+        )
     if granularity == "alternating" and whole:
         raise InputError(
             f"granularity is 'alternating' with whole {list(whole)}: allowed: none, or another "

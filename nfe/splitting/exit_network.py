@@ -7,6 +7,7 @@ from typing import Self, cast
 from torch import Tensor, nn
 
 from nfe.backbones import Backbone
+from nfe.splitting.cutting import cut
 
 
 class ExitNetwork(nn.Module, ABC):
@@ -63,6 +64,14 @@ class ExitNetwork(nn.Module, ABC):
 
         For tools that take the network apart, such as exporters: the same logits.
         """
+
+    def compacted(self) -> Self:
+        """Return a copy for inference without the rows and columns that are zero on a path.
+
+        In evaluation mode: the same logits from fewer multiply-adds where whole channels are
+        pruned or another path's; single zeros stay.
+        """
+        return cut(self.materialized())
 
     def members(self) -> list[Backbone]:
         """Return the N exits as ordinary stand-alone networks, exit 1 first.

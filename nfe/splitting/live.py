@@ -1,4 +1,4 @@
-"""Which share of a fissioned network's weights is live: has a gradient at initialization.
+"""Which share of a fissioned network's weights is live: can have a gradient at initialization.
 
 A path that owns whole filters but reads channels that it never computes, or computes channels
 that it never reads, has weights that count as its own and do nothing.
@@ -8,39 +8,58 @@ import copy
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nfe.splitting.compact.slices import MaskedConv2d
 from nfe.splitting.exit_network import ExitNetwork
 from nfe.splitting.layers import classifier
 from nfe.splitting.network import FissionNetwork
-from nfe.splitting.stages import in_mode
 
 
-def live_share(network: ExitNetwork, images: Tensor, labels: Tensor) -> float:
-    """Return the share of the surviving divided weights whose gradient is not zero.
+def live_share(network: ExitNetwork, image: Tensor) -> float:
+    """Return the share of the surviving divided weights that some gradient can reach.
 
-    Of the sum of the exits' cross-entropies, in training mode. Counted are convolutions and
-    the other divided layers, not the heads' last linear layers, norms and biases. Many images
-    are better: a weight behind a ReLU that none of them passes counts as dead, and so does
-    the border of a kernel on maps of one pixel.
+    A weight is live if weights that are not zero lead from an image to it and from it to some
+    exit, for activations that are zero at zero and increase above it, ReLU among them, and norms
+    without shift, which is where they start. No data and no chance are in it, and a trained
+    network has the share that it had before. Counted are convolutions and the other divided
+    layers, not the heads' last linear layers, norms and biases; the border of a kernel on maps
+    of one pixel counts as dead.
 
     Args:
-        network: an untrained network; it is left as it is.
-        images: (batch, channels, h, w).
-        labels: (batch,) class numbers.
+        network: the network, on any device; it is left as it is.
+        image: one image, (1, channels, h, w); its values do not matter.
     """
-    measured = copy.deepcopy(network)
-    with in_mode(measured, training=True):
-        logits = measured(images)
-    F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(measured.exits)).backward()
+    flow = _flow(network)
+    flow(torch.ones_like(image, dtype=torch.float64, device="cpu")).sum().backward()
     live = total = 0
-    for weight, survives in _divided(measured):
+    for weight, survives in _divided(flow):
         if weight.grad is not None:
             live += int((weight.grad[survives] != 0).sum())
         total += int(survives.sum())
     return live / total
+
+
+def _flow(network: ExitNetwork) -> ExitNetwork:
+    """Return a copy in which every sum is of positive terms: what is zero, nothing reaches.
+
+    Weights that are not zero are all alike, such that a layer returns means of its inputs; norms
+    pass on what comes, and pooling looks at every pixel.
+    """
+    flow = copy.deepcopy(network).cpu().double().eval().requires_grad_(True)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            inputs = parameter[0].numel() if parameter.dim() > 1 else 1
+            parameter.copy_((parameter != 0) / inputs)
+    for layer in flow.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.reset_running_stats()
+            layer.reset_parameters()
+        for name, part in layer.named_children():
+            if isinstance(part, nn.MaxPool2d):
+                mean = nn.AvgPool2d(part.kernel_size, part.stride, part.padding, part.ceil_mode)
+                setattr(layer, name, mean)
+    return flow
 
 
 def _divided(network: ExitNetwork) -> Iterator[tuple[Tensor, Tensor]]:

@@ -19,6 +19,7 @@ from nfe.backbones import Backbone
 from nfe.splitting import choices
 from nfe.splitting import grouping as groups
 from nfe.splitting import layers as kinds
+from nfe.splitting.compact.channel_pruning import without_channels
 from nfe.splitting.compact.pruning import pruned_compact
 from nfe.splitting.compact.rules import Compact, compact
 from nfe.splitting.exit_network import ExitNetwork
@@ -126,6 +127,7 @@ def fission(
     seed: int = 0,
     unit: int = 16,
     shared_norm: bool = True,
+    prune_channels: bool = False,
 ) -> ExitNetwork:
     """Split a network into ``exits`` paths on disjoint groups of its weights.
 
@@ -165,6 +167,9 @@ def fission(
             is too narrow, see ``nfe.splitting.compact.channel_blocks.Division``).
         shared_norm: with ``alternating``, in pre-activation networks: whether paths that leave
             from one tensor share the norm and the convolution that read it.
+        prune_channels: with ``alternating`` and scope ``"layer"``: prune whole inner channels of
+            residual blocks, by the sum of their weights' scores (see
+            ``nfe.splitting.compact.channel_pruning``), in place of single weights.
 
     Returns:
         The multi-exit network; logits are (batch, exits, classes). A ``CompactNetwork`` with
@@ -186,7 +191,7 @@ def fission(
     choices.check_ratio(share, exits)
     plan = groups.Plan(share, grouping, granularity, seed)
     choices.check_kept_whole(whole)
-    choices.check_compact(granularity, whole, unit)
+    choices.check_compact(granularity, whole, unit, prune_channels, scope)
     if example is not None:
         check_example(copy.deepcopy(model), *example)
     kinds.check_divisible(network, whole)
@@ -197,6 +202,10 @@ def fission(
         images = None if example is None else example[0]
         whole_network = _undivided(network, pruned | hidden)
         check_faithful(copy.deepcopy(model), whole_network, images, traced=stages is not None)
+    if prune_channels and sparsity > 0:
+        found = pruners.weight_scores(network, pruning, example, seed, layers=pruned)
+        network = without_channels(network, found, sparsity, exits)
+        return compact(network, Compact(leave, share, unit, shared_norm))
     masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
     if granularity == "alternating":
         how = Compact(leave, share, unit, shared_norm)

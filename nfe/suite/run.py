@@ -79,8 +79,12 @@ class Run:
 
     @property
     def card(self) -> datasets.Card:
-        """The data set's facts."""
-        return datasets.card(
+        """The data set's facts.
+
+        Raises:
+            InputError: there is no such data set, or the run is on other images of that name.
+        """
+        card = datasets.card(
             self.dataset,
             self.resolution,
             self.num_classes,
@@ -88,6 +92,12 @@ class Run:
             self.class_seed,
             self.test_images,
         )
+        if card.content_hash != self.data_hash:
+            raise InputError(
+                f"data set {self.dataset!r} has content hash {card.content_hash} here: the run is "
+                f"on the one with {self.data_hash}"
+            )
+        return card
 
     @property
     def subset(self) -> str:

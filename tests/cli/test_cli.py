@@ -93,6 +93,10 @@ def test_figures_of_nothing_are_refused(tmp_path, capsys):
     assert "did you mean 'pai'?" in capsys.readouterr().err
     assert main(["figure", "pai", *common]) == 2
     assert "no such file" in capsys.readouterr().err
+    common = ["--runs", "results/tuning/runs.csv", "--output", str(tmp_path / "drawn")]
+    assert main(["figure", *common]) == 2
+    assert "allowed: runs of group headline" in capsys.readouterr().err
+    assert not (tmp_path / "drawn").exists()
 
 
 @pytest.mark.parametrize("content", ["", "a,b\n1,2\n", '"', "\x00\xff"])

@@ -1,13 +1,14 @@
 """What a site decides, and what doctor says of it."""
 
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from nfe.cluster import site
+from nfe.cluster import estimate, site
 from nfe.cluster.doctor import examine
 from nfe.common.errors import InputError
 
@@ -121,3 +122,31 @@ def test_a_controller_that_is_down_is_named(cluster, config):
 def test_without_slurm_only_data_and_disk_count(clean, config):
     assert missing(config) == set()
     assert missing({**config, "dataset": "cifar10"}) == {"data"}
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "said"),
+    [
+        ("module() { return 1; }", 1, "module load cuda/12.8 gcc failed"),
+        ("", 1, "module load cuda/12.8 gcc failed"),
+        ('module() { echo "got $*"; }', 0, "got load cuda/12.8 gcc\ntrained\n"),
+    ],
+    ids=["refused", "no such command", "loaded"],
+)
+def test_a_job_without_its_modules_stops(module, status, said, tmp_path):
+    script = f"{module}\n{site.Site(modules='cuda/12.8 gcc').setup(1)} stay echo trained > log 2>&1"
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, check=False)
+    log = (tmp_path / "log").read_text()
+    assert done.returncode == status
+    assert said in log
+    assert ("trained" in log) == (status == 0)
+
+
+def test_restarts_follow_from_the_time_limit():
+    assert estimate.restarts(230, 240) == 0
+    # 52 hours in pieces of four, of which starting up and saving take six minutes.
+    assert estimate.restarts(52 * 60, 4 * 60) == 13
+    for limit in (7, 30, 240, 1440):
+        attempts = 1 + estimate.restarts(52 * 60, limit)
+        assert attempts * limit >= 52 * 60
+        assert (attempts - 1) * (limit - 6) <= 52 * 60

@@ -23,6 +23,7 @@ RUN, PARSED = "run", "parsed"
 NETWORK = "downloads hundreds of megabytes; tests/data/test_download.py fetches from a local server"
 HOURS = "trains for longer than a test may; what it calls is tested by"
 CLUSTER = "tests/slurm/test_suites.py", "needs a SLURM cluster; the tests start one"
+OWN_IMAGES = "tests/workflow/test_own_images.py"
 HOW: dict[str, tuple[str, str]] = {
     # README
     "make benchmark": ("make -n benchmark", f"{HOURS} tests/workflow/test_workflow.py"),
@@ -156,6 +157,27 @@ HOW: dict[str, tuple[str, str]] = {
     "nfe-bench data prepare tiny-imagenet --source PATH": (PARSED, NETWORK),
     "nfe-bench data check cifar100 --root data": (PARSED, NETWORK),
     "nfe-bench data prepare tiny-imagenet-c --resolution 32": (PARSED, NETWORK),
+    # docs/own-data.md
+    "nfe-bench new dataset birds": (OWN_IMAGES, "the page's commands, one after the other"),
+    'nfe-bench data prepare birds --source birds --resolution 32 --licence "CC BY 4.0"': (
+        OWN_IMAGES,
+        "the page's commands, one after the other",
+    ),
+    "nfe-bench new suite my-birds --dataset birds --architecture wrn-10-1 --epochs 5": (
+        OWN_IMAGES,
+        "the page's commands, one after the other",
+    ),
+    "nfe-bench plan --config config/my-birds.yaml": (
+        OWN_IMAGES,
+        "the page's commands, one after the other",
+    ),
+    "snakemake --cores all --configfile config/my-birds.yaml": (
+        OWN_IMAGES,
+        "the page's commands, one after the other",
+    ),
+    "nfe-bench verify results/my-birds": (OWN_IMAGES, "the page's commands, one after the other"),
+    "nfe-bench predict --run RUN new.jpg": (OWN_IMAGES, "with a run's folder and an image"),
+    "nfe-bench train --dataset birds …": (OWN_IMAGES, "arguments left out"),
     # docs/results-page.md
     "nfe-bench page results/quick": (RUN, ""),
     # docs/protocols.md
@@ -215,6 +237,14 @@ HOW: dict[str, tuple[str, str]] = {
     "python benchmarks/bare.py": (
         "python -m py_compile benchmarks/bare.py",
         "measures for a minute, on an idle machine",
+    ),
+    "python benchmarks/compact.py": (
+        "python benchmarks/compact.py --list",
+        "measures for most of an hour; tests/benchmarks/test_compact_table.py takes small networks",
+    ),
+    "python benchmarks/live.py": (
+        "python -m py_compile benchmarks/live.py",
+        "takes minutes; tests/benchmarks/test_live_table.py",
     ),
     "python benchmarks/precision.py": (
         "python -m py_compile benchmarks/precision.py",

@@ -115,3 +115,25 @@ def test_unsound_data_is_refused_before_the_first_step(name, change, message):
 def test_sound_data_is_taken():
     run = specify(dataset="digits", architecture_name="wrn-10-1", method="single", epochs=1)
     assert Trainer(run, digits()).data.card == run.card
+
+
+def test_a_job_that_combines_trains_nothing_in_a_lost_run_s_place(tmp_path):
+    ensemble = {"method": "deep_ensemble", "members": 2, "seeds": 1}
+    suite = expand({**CONFIG, "groups": {"headline": [ensemble]}})
+    write_json(tmp_path / "plan.json", suite.record())
+    command = ["run", "--plan", str(tmp_path / "plan.json"), "--root", str(tmp_path)]
+    combined, (first, second) = suite.combined()[0], suite.chunks()
+    members = [run.name for chunk in (first, second) for run in chunk]
+    results = tmp_path / "results" / "failing" / "runs"
+    assert main([*command, "--run", *members]) == 0
+    lost = tmp_path / "artifacts" / "failing" / members[1] / "predictions.npz"
+    kept = lost.read_bytes()
+    lost.unlink()
+    before = (results / members[1] / "timing.json").read_text()
+    assert main([*command, "--trained", "--run", combined.name]) == FAILED
+    reason = json.loads((results / combined.name / "failure.json").read_text())["reason"]
+    assert f"{members[1]} has no predictions in" in reason
+    assert (results / members[1] / "timing.json").read_text() == before
+    lost.write_bytes(kept)
+    assert main([*command, "--trained", "--run", combined.name]) == 0
+    assert (results / combined.name / "metrics.json").exists()

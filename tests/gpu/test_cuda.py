@@ -105,7 +105,7 @@ def test_nothing_is_refused_in_deterministic_mode(
     except InputError as error:
         pytest.skip(str(error))
     assert torch.get_deterministic_debug_mode() == 2
-    assert all(p.isfinite().all() for p in meter._trainer.network.parameters())
+    assert all(p.isfinite().all() for p in meter.trainer.network.parameters())
 
 
 @pytest.mark.parametrize("method", ["nfe", "mc_dropout", "mixmo"])

@@ -1,5 +1,6 @@
 """Figures: what they show, that nothing is covered or clipped, and what became of lost runs."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ import pytest
 from fabricated import CLASSES, fabricate
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.text import Text
 
 from nfe.evaluation import metrics
 from nfe.report import tables
@@ -18,6 +20,7 @@ from nfe.report.figures.data import FigureData, read
 from nfe.suite.expansion import expand
 
 NFE = {"method": "nfe", "exits": 2}
+DIVIDED = {**NFE, "granularity": "alternating", "scope": "layer", "pruning": "magnitude"}
 CONFIG = {
     "suite": "invented",
     "dataset": "digits",
@@ -34,6 +37,8 @@ CONFIG = {
         "pai": [
             {**NFE, "pruning": ["random", "snip"], "sparsity": [0.5, 0.9], "seeds": 3},
             {**NFE, "pruning": "synflow", "sparsity": [0.5, 0.9], "whole": "pointwise"},
+            {**DIVIDED, "sparsity": [0.5, 0.9]},
+            {**DIVIDED, "sparsity": [0.5, 0.9], "prune_channels": True},
         ],
         "grouping_ratio": [{**NFE, "ratio": ["0.3/0.7", "0.5/0.5"]}],
         "exits": [{**NFE, "exit_stages": ["1", "2"]}],
@@ -98,6 +103,31 @@ def test_no_legend_covers_data_and_no_text_is_clipped(results, name, data):
     assert drawn.y1 <= size[1] + 0.01
 
 
+@pytest.mark.parametrize("name", FIGURES)
+def test_type_is_of_8_or_9_points(results, name):
+    figure = drawer(name)(material(results, name))
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    assert {round(text.get_fontsize(), 2) for text in texts} <= {8, 9}
+
+
+def test_a_front_is_drawn_among_equals_where_the_suite_ranks_and_nowhere_else(results):
+    def fronts(part):
+        figure = drawer("accuracy_vs_flops")(part)
+        lines = [line.get_label() for ax in figure.axes for line in ax.lines]
+        return lines.count("Pareto front of the headline"), figure.legends[0].get_title().get_text()
+
+    part = material(results, "accuracy_vs_flops")
+    assert fronts(part)[0] == 6
+    count, told = fronts(replace(part, ranks=False))
+    assert (count, "ranks nothing" in told) == (0, True)
+    # One seed less of one setting, in one of the two networks' panels.
+    lost = part.rows[(part.rows["method"] == "mimo") & (part.rows["seed"] == 0)].index
+    count, told = fronts(part.of(part.rows.drop(index=lost)))
+    words = " ".join(told.split())
+    assert count in (3, 4)
+    assert "differ in their number of seeds" in words
+
+
 def test_every_lost_run_is_counted_beside_the_legend(results):
     figure = drawer("pai")(material(results, "pai"))
     told = " ".join(figure.legends[0].get_title().get_text().split())
@@ -120,6 +150,16 @@ def test_pruned_networks_with_whole_layers_have_panels_of_their_own(results):
         shown.setdefault(whole, set()).update(ax.get_legend_handles_labels()[1])
     assert {"Random", "SNIP"} <= shown[False]
     assert shown[True] == {"SynFlow"}
+
+
+def test_pruned_channels_have_lines_of_their_own_beside_other_divisions(results):
+    figure = drawer("pai")(material(results, "pai"))
+    labels = [
+        set(ax.get_legend_handles_labels()[1])
+        for ax in figure.axes
+        if "division: alternating" in ax.get_title("left").replace("\xa0", " ")
+    ]
+    assert labels == [{"Magnitude", "Magnitude, channels"}]
 
 
 def test_a_suite_of_which_all_runs_failed_still_has_its_figures(results):

@@ -70,6 +70,14 @@ def test_tables_hold_every_run_and_say_what_collapsed(finished):
     # A slash would be a date to spreadsheets.
     assert summary["nfe", "1+2"]["seeds"] == "0"
     assert summary["nfe", "1+2"]["collapsed"] == "1"
+    # Whole weights of 8×8 digits' network are live; the single network divides none.
+    assert {(row["method"], row["live_weights"]) for row in rows if row["status"] == "ok"} == {
+        ("nfe", "1.0000"),
+        ("single", ""),
+        ("deep_ensemble", ""),
+    }
+    assert summary["nfe", "1"]["live_weights"] == "1.0000"
+    assert summary["single", ""]["live_weights"] == ""
     # Members that are there only for the ensemble are no seeds of the single network.
     assert summary["single", ""]["seeds"] == "1"
     assert "1 collapsed" in (results / "summary.md").read_text()

@@ -167,7 +167,9 @@ def test_rows_columns_and_other_formats_are_covered(root):
 def test_every_metric_follows_from_predictions_to_1e_9(root):
     path = root.run(PRUNED) / "metrics.json"
     before = json.loads(path.read_text())
-    names = [n for n, v in before.items() if isinstance(v, float)] + ["member_nll", "combine"]
+    # The share of live weights follows from the weights.
+    floats = [n for n, v in before.items() if isinstance(v, float) and n != "live_weights"]
+    names = [*floats, "member_nll", "combine"]
     assert {"nll", "ece", "brier", "accuracy_other", "heldout_nll", "disagreement"} <= set(names)
     for name in names:
         altered = dict(before)
@@ -300,6 +302,9 @@ def test_an_altered_weight_and_its_costs_are_found_by_the_deep_check(root):
     root.edit(metrics, lambda m: m.update(macs_nonzero=m["macs_nonzero"] - 1))
     tables.write(SUITE, root.results)
     assert f"{metrics}: macs_nonzero:" in root.problems(deep=True)[0]
+    root.edit(metrics, lambda m: m.update(macs_nonzero=m["macs_nonzero"] + 1, live_weights=0.1))
+    tables.write(SUITE, root.results)
+    assert f"{metrics}: live_weights: 0.1, recomputed " in root.problems(deep=True)[0]
 
 
 def test_a_network_that_can_be_built_did_not_collapse(root):

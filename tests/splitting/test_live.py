@@ -2,21 +2,29 @@
 
 import pytest
 import torch
-from networks import CLASSES
+from networks import CLASSES, slim
+from torch.nn import functional
 
 from nfe import fission
 from nfe.backbones import architecture
 from nfe.splitting.choices import GRANULARITIES
 from nfe.splitting.live import live_share
 
+IMAGE = torch.randn(1, 3, 32, 32)
 
-def share(name, exits, granularity, **options):
+
+def network(name, exits, granularity, **options):
     torch.manual_seed(0)
     model = architecture(name).build(channels=3, classes=CLASSES, resolution=32)
-    net = fission(model, exits, granularity=granularity, **options)
+    return fission(model, exits, granularity=granularity, **options)
+
+
+def share(name, exits, granularity, **options):
+    net = network(name, exits, granularity, **options)
     before = {n: v.clone() for n, v in net.state_dict().items()}
-    found = live_share(net, torch.randn(16, 3, 32, 32), torch.arange(16) % CLASSES)
+    found = live_share(net, IMAGE)
     assert all(torch.equal(v, before[n]) for n, v in net.state_dict().items())
+    assert not any(p.grad is not None for p in net.parameters())
     return found
 
 
@@ -30,14 +38,54 @@ CASES = [(g, exits) for g in GRANULARITIES for exits in (2, 3) if (g, exits) != 
 
 @pytest.mark.parametrize(("granularity", "exits"), CASES)
 def test_share_of_live_weights(granularity, exits):
-    expected = DEAD.get(granularity, (1.0, 1.0))[exits - 2]
-    assert share("wrn-10-2", exits, granularity) == pytest.approx(expected, abs=0.006)
+    found = share("wrn-10-2", exits, granularity)
+    if granularity in DEAD:
+        assert found == pytest.approx(DEAD[granularity][exits - 2], abs=0.006)
+    else:
+        assert found == 1
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_live_weights_are_those_with_a_gradient_in_training(granularity):
+    net = network("wrn-10-2", 2, granularity)
+    images, labels = torch.randn(32, 3, 32, 32), torch.arange(32) % CLASSES
+    found = live_share(net, IMAGE)
+    logits = net.train()(images)
+    functional.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(2)).backward()
+    divided = [p for n, p in net.named_parameters() if p.dim() == 4 and "heads" not in n]
+    live = sum(int((p.grad != 0).sum()) for p in divided)
+    assert live / sum(p.numel() for p in divided) == pytest.approx(found, abs=0.001)
+
+
+BACKBONES = ("wrn-10-1", "resnet18", "resnet50", "resnext50", "vgg16", "vgg16-imagenet")
+
+
+@pytest.mark.parametrize("exits", [2, 3])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_compact_fission_leaves_no_weight_dead(name, exits):
+    torch.manual_seed(0)
+    # Images so large that the last maps have more than one pixel, where kernels have no border.
+    net = fission(slim(name, 64), exits, granularity="alternating")
+    assert live_share(net, torch.zeros(1, 3, 64, 64)) == 1
+
+
+@pytest.mark.parametrize("granularity", ["alternating", *DEAD])
+def test_a_trained_network_has_the_share_that_it_had_before(granularity):
+    net = network("wrn-10-2", 2, granularity, sparsity=0.3, pruning="random", scope="layer")
+    before = live_share(net, IMAGE)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
+    for _ in range(3):
+        optimizer.zero_grad()
+        logits = net.train()(torch.randn(8, 3, 32, 32))
+        functional.cross_entropy(logits.flatten(0, 1), torch.arange(16) % CLASSES).backward()
+        optimizer.step()
+    assert live_share(net, IMAGE) == before
 
 
 def test_pruned_weights_count_neither_as_live_nor_as_dead():
     options = {"sparsity": 0.5, "pruning": "magnitude", "scope": "layer"}
     for granularity in ("weight", "alternating"):
-        assert share("wrn-10-2", 2, granularity, **options) == pytest.approx(1, abs=0.001)
+        assert share("wrn-10-2", 2, granularity, **options) == 1
 
 
 def resnet18(stream, width=64):

@@ -1,8 +1,5 @@
 # Beyond clean accuracy: each question's file is made once, from a run's predictions or weights.
-# At least so many runs at a time: each takes seconds.
-size = max(SUITE.runs_per_process, 12)
-for number, first in enumerate(range(0, len(EVALUATED), size)):
-    some = EVALUATED[first : first + size]
+for number, some in enumerate(packs(EVALUATED)):
 
     rule:
         name:
@@ -16,7 +13,16 @@ for number, first in enumerate(range(0, len(EVALUATED), size)):
             f"logs/{SUITE.name}/evaluate_{number:03d}.log",
         threads: max(run.threads for run in some)
         resources:
-            **demand(some),
+            **growing(
+                estimate.evaluation_minutes(
+                    some,
+                    {run.name: fitting([run]) for run in some},
+                    EVALUATE.get("corruptions", False),
+                    GPUS,
+                ),
+                estimate.memory_mb(some, finished=True),
+                on_gpu(),
+            ),
         params:
             runs=[RESULTS / "runs" / run.name for run in some],
             ood=("--ood", *fitting(some)) if fitting(some) else "",

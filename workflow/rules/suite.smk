@@ -47,13 +47,17 @@ GPUS = config.get("gpus", 0)
 # Jobs that ask for a GPU do not fall back to the CPU in silence.
 ASKED = f" --gpus {GPUS}" if GPUS else ""
 # exec: the signal that asks a run to save its state reaches the process that trains.
-TRAIN = f"exec {BENCH}{ASKED}"
+START = "exec "
 STAGE = ""
 if workflow.remote_exec:
     # Snakemake formats the prefix: doubled braces stay braces.
     shell.prefix(SITE.setup(GPUS).replace("{", "{{").replace("}", "}}"))
-    TRAIN = f"stay {SITE.launcher()}{BENCH}{ASKED}"
+    START = f"stay {SITE.launcher()}"
     STAGE = f"--scratch {shlex.quote(SITE.scratch)}" if SITE.scratch else ""
+TRAIN = f"{START}{BENCH}{ASKED}"
+# What others have trained is combined without a GPU, and nothing is trained in its place.
+COMBINE = f"{START}env CUDA_VISIBLE_DEVICES= {BENCH}" if GPUS else TRAIN
+TRAINED = "--trained" if GPUS else ""
 DATA_ROOT = (
     f"--data-root {shlex.quote(config['data_root'])}" if "data_root" in config else ""
 )
@@ -65,20 +69,51 @@ def at_once(runs):
 
 
 def demand(runs, workers=1):
-    """Return the resources of a job that makes some runs; they grow with each attempt."""
-    # Estimated here, not in each job: the networks built for it are gone before the graph is there.
-    minutes = estimate.minutes(runs, GPUS)
+    """Return the resources of a job that trains some runs."""
     megabytes = workers * estimate.memory_mb(runs)
+    return growing(estimate.minutes(runs, GPUS), megabytes, on_gpu(), cuts(runs))
+
+
+def cuts(runs):
+    """Return how often a training job is expected to reach its time limit and to go on."""
+    return estimate.restarts(estimate.minutes(runs, GPUS), SITE.max_minutes)
+
+
+def growing(minutes, megabytes, more, cuts=0):
+    """Return a job's resources; time and memory grow with each attempt.
+
+    With the last attempt memory has grown as it would without foreseen cuts.
+    """
 
     def runtime(wildcards, attempt):
         return min(minutes * attempt, SITE.max_minutes)
 
     def mem_mb(wildcards, attempt):
-        return megabytes * attempt
+        # None while the graph is made, and 0 within a job.
+        settings = workflow.execution_settings
+        failures = max(1, settings.retries if settings else 0)
+        return round(megabytes * (1 + (attempt - 1) * failures / (failures + cuts)))
 
-    gpu = {"gpu": GPUS} if GPUS else {}
-    model = {"gpu_model": SITE.gpu_model} if GPUS and SITE.gpu_model else {}
-    return {"runtime": runtime, "mem_mb": mem_mb, **gpu, **model}
+    return {"runtime": runtime, "mem_mb": mem_mb, **more}
+
+
+def on_gpu():
+    """Return what a job asks for that computes networks."""
+    if not GPUS:
+        return off_gpu()
+    return {"gpu": GPUS, **({"gpu_model": SITE.gpu_model} if SITE.gpu_model else {})}
+
+
+def off_gpu():
+    """Return what a job asks for that computes no network."""
+    return {"slurm_partition": SITE.cpu_partition} if SITE.cpu_partition else {}
+
+
+def packs(runs):
+    """Yield runs of which each takes seconds, so many at a time as one job makes."""
+    size = max(SUITE.runs_per_process, 12)
+    for first in range(0, len(runs), size):
+        yield runs[first : first + size]
 
 
 def run_files(runs):

@@ -1,6 +1,9 @@
 # Training, one rule per process: short runs share one. Outputs are flagged update(), so that
 # Snakemake never deletes a finished run because another one of its process is missing.
+# How often each one's time limit will cut it: see onstart.
+CUTS = {}
 for number, chunk in enumerate(SUITE.chunks()):
+    CUTS[f"train_{number:03d}"] = cuts(chunk)
 
     rule:
         name:
@@ -19,24 +22,29 @@ for number, chunk in enumerate(SUITE.chunks()):
             "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} {params.workers} --run {params.runs} >> {log:q} 2>&1"
 
 
-for number, run in enumerate(SUITE.combined()):
+# Many in one job: each takes seconds.
+for number, some in enumerate(packs(SUITE.combined())):
 
     rule:
         name:
             f"combine_{number:03d}"
         input:
-            finished(run.members()),
+            finished([member for run in some for member in run.members()]),
         output:
-            update(run_files([run])),
+            update(run_files(some)),
         log:
             f"logs/{SUITE.name}/combine_{number:03d}.log",
-        threads: run.threads
+        threads: max(run.threads for run in some)
         resources:
-            **demand([run]),
+            **growing(
+                estimate.combination_minutes(some),
+                estimate.memory_mb(some, finished=True),
+                off_gpu(),
+            ),
         params:
-            run=run.name,
+            runs=[run.name for run in some],
         shell:
-            "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} --run {params.run} >> {log:q} 2>&1"
+            "{COMBINE} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} {TRAINED} --run {params.runs} >> {log:q} 2>&1"
 
 
 rule latency:

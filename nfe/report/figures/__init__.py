@@ -18,7 +18,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from nfe.common.errors import unknown
+from nfe.common.errors import InputError, unknown
 from nfe.report.catalogue import FIGURES, FORMATS, available
 from nfe.report.figures import style
 from nfe.report.figures.data import FigureData, read, read_table
@@ -84,9 +84,12 @@ def draw_all(runs: Path, folder: Path, names: Iterable[str] = ()) -> list[str]:
     """Draw some figures of a suite, unless named all that it has; return which.
 
     Raises:
-        InputError: see ``draw``.
+        InputError: the suite has none of the groups that figures are of; see ``draw``.
     """
     chosen = list(names) or names_of(runs)
+    if not chosen:
+        groups = ", ".join(first for first, *_ in FIGURES.values())
+        raise InputError(f"{runs}: no figure is of its runs: allowed: runs of group {groups}")
     for name in chosen:
         draw(name, runs, folder)
     return chosen

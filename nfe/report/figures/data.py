@@ -157,6 +157,7 @@ def _words(panel: dict[str, Any]) -> list[str]:
         f"{panel['epochs']} epochs",
         f"protocol {panel['protocol']}",
         f"whole in every path: {whole}" if whole else "",
+        f"division: {panel['division']}" if panel.get("division") else "",
     ]
     return [word for word in words if word]
 
@@ -233,6 +234,11 @@ def per_setting(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 def members(rows: pd.DataFrame) -> pd.DataFrame:
     """Return each member's accuracy in percent: one column a member, early exits first."""
     return rows["member_accuracy"].str.split("/", expand=True).astype(float)
+
+
+def pruned_unit(settings: str) -> str:
+    """Return what is pruned as a whole, by a row's settings; "" where it is each weight."""
+    return "channels" if json.loads(settings).get("prune_channels") else ""
 
 
 def whole_layers(settings: str) -> str:

@@ -1,5 +1,6 @@
 """Methods of pruning at initialization, at equal sparsity and at equal multiply-adds."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.ticker import NullLocator
 from nfe.report.catalogue import PRUNERS
 from nfe.report.figures import axes as scales
 from nfe.report.figures import layout, style
-from nfe.report.figures.data import FigureData, whole_layers
+from nfe.report.figures.data import FigureData, pruned_unit, whole_layers
 from nfe.report.schema import PANEL
 
 _LOST = {"collapsed": "x", "failed": "+"}
@@ -20,10 +21,16 @@ _LOST = {"collapsed": "x", "failed": "+"}
 def draw(material: FigureData) -> Figure:
     """Draw one line a pruning method, against sparsity and against non-zero FLOPs.
 
-    Networks of which some layers are whole in every path have panels of their own.
+    Networks of which some layers are whole in every path, or whose weights are not divided one
+    by one, have panels of their own. Whole channels pruned have lines of their own, dashed.
     """
-    rows = material.rows.assign(whole=material.rows["settings"].map(whole_layers))
-    panels = material.of(rows).panels((*PANEL, "whole"))
+    settings = material.rows["settings"]
+    rows = material.rows.assign(
+        whole=settings.map(whole_layers),
+        division=settings.map(style.division),
+        unit=settings.map(pruned_unit),
+    )
+    panels = material.of(rows).panels((*PANEL, "whole", "division"))
     figure, axes = layout.grid(len(panels), 2, height=2.2, sharey="row")
     seeds: dict[str, int] = {}
     for (left, right), (_, part) in zip(axes, panels, strict=True):
@@ -102,20 +109,30 @@ def _dense(ax: Axes, material: FigureData) -> None:
 
 def _lines(ax: Axes, material: FigureData, column: str) -> dict[str, int]:
     """Draw the lines; return the number of seeds of each, of its first place."""
-    found = material.points(material.good, ["pruning", "sparsity"], "accuracy", "flops")
+    found = material.points(material.good, ["pruning", "unit", "sparsity"], "accuracy", "flops")
     seeds = {}
-    for pruning in dict.fromkeys([*PRUNERS, *found["pruning"]]):
-        line = found[found["pruning"] == pruning].sort_values("sparsity")
+    names = dict.fromkeys([*PRUNERS, *found["pruning"]])
+    for pruning, unit in itertools.product(names, ("", "channels")):
+        chosen = (found["pruning"] == pruning) & (found["unit"] == unit)
+        line = found[chosen].sort_values("sparsity")
         if line.empty or pruning == "none":
             continue
         look = style.pruner(pruning)
-        ax.plot(line[column], line["accuracy"], color=look["color"], linewidth=0.8, alpha=0.7)
-        seeds[_name(pruning)] = int(line["n"].max())
+        label = f"{_name(pruning)}, {unit}" if unit else _name(pruning)
+        ax.plot(
+            line[column],
+            line["accuracy"],
+            color=look["color"],
+            linestyle="--" if unit else "-",
+            linewidth=0.8,
+            alpha=0.7,
+        )
+        seeds[label] = int(line["n"].max())
         for point in line.itertuples():
             bars: dict[str, Any] = {
                 "yerr": point.accuracy_spread,
                 "markersize": 4,
-                "label": _name(pruning),
+                "label": label,
             }
             place = getattr(point, column)
             style.mark(ax, point.run, place, point.accuracy, point.n, **bars, **look)

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from nfe.report.catalogue import COLOURS, DIVIDED_MARK, METHODS, PRUNERS, Entry, method_name
+from nfe.report.catalogue import DIVIDED_MARK, METHODS, PRUNERS, Entry, method_name
 
 # Inches: a column and the text of a conference paper.
 COLUMN, TEXT = 3.25, 5.5
@@ -62,13 +62,13 @@ _OTHER_MARKS = "osD^v<>PX*"
 
 def colour(index: int) -> str:
     """Return one of ten colours that colour-blind readers tell apart, as far as ten can be."""
-    return COLOURS[index % len(COLOURS)]
+    return Entry("", index, "").colour
 
 
 def numbered(index: int) -> dict[str, Any]:
     """Return the colour and mark of the curve of that number, from 0."""
     mark = _OTHER_MARKS[index % len(_OTHER_MARKS)]
-    return _look(Entry("", colour(index), mark, index >= len(COLOURS)))
+    return _look(Entry("", index, mark))
 
 
 def member_number(index: int, count: int) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from nfe import data as datasets
 from nfe.common.files import read_json, write_bytes
+from nfe.data.own import card as own_card
 from nfe.report.release import manifest
 from nfe.report.schema import METRICS, text
 from nfe.suite.expansion import Suite
@@ -84,9 +86,14 @@ def _sentence(run: Run, metrics: dict[str, Any]) -> str:
     return (
         f"a {run.architecture} with {members} member{'s' * (members != 1)} "
         f"([the method](../../../../docs/methods/{run.method}.md); settings: {settings}), trained "
-        f"on [{run.dataset}](../../../../docs/datasets/{run.dataset}.md) at {run.resolution}×"
+        f"on [{run.dataset}](../../../../{_data_card(run)}) at {run.resolution}×"
         f"{run.resolution} pixels (subset: {run.subset})."
     )
+
+
+def _data_card(run: Run) -> str:
+    own = datasets.is_own(run.dataset)
+    return own_card.place(run.dataset).as_posix() if own else f"docs/datasets/{run.dataset}.md"
 
 
 def _looks(run: Run) -> str:

@@ -256,6 +256,8 @@ class _Verification:
         right: dict[str, Any] = cost.inference(network, image)
         if "exit_macs" in metrics:
             right["exit_macs"] = loading.exit_macs(run, network, image)
+        if "live_weights" in metrics:
+            right["live_weights"] = loading.live_weights(run, network, image)
         yield from _metrics(folder, metrics, right, 0)
         if (weights / "predictions.npz").exists():
             yield from _predictions(run, network, data, weights / "predictions.npz")

@@ -5,7 +5,7 @@ and what follows for a path. Rows are output channels, columns input channels; a
 full-width between blocks and its own channels inside.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -40,8 +40,31 @@ class Rule:
         return made
 
 
-def _torchvision(block: nn.Module, kind: str) -> bool:
-    return type(block).__module__ == "torchvision.models.resnet" and type(block).__name__ == kind
+def block_kind(block: nn.Module) -> type[nn.Module] | None:
+    """Return which of our kinds of block a block is, or is like; None where it is none."""
+    kinds: tuple[type[nn.Module], ...] = (WideBlock, BasicBlock, Bottleneck)
+    return next((kind for kind in kinds if like(block, kind)), None)
+
+
+def like(block: nn.Module, kind: type[nn.Module]) -> bool:
+    """Return whether a block is of one of our kinds, or torchvision's of the same name."""
+    theirs = ("torchvision.models.resnet", kind.__name__)
+    return isinstance(block, kind) or (type(block).__module__, type(block).__name__) == theirs
+
+
+def _check_ungrouped(block: nn.Module, name: str, layers: Sequence[str]) -> None:
+    """Check that the layers that are divided by rows and by columns have one group.
+
+    Raises:
+        InputError: one has more: a part of it would leave channels unread.
+    """
+    for layer in layers:
+        groups = cast(nn.Conv2d, block.get_submodule(layer)).groups
+        if groups > 1:
+            raise InputError(
+                f"granularity 'alternating' has no rule for layer {f'{name}.{layer}'!r} with "
+                f"{groups} groups: allowed: 1 (more only in a bottleneck's conv2)"
+            )
 
 
 def block_rule(block: nn.Module, name: str, division: Division, index: int) -> Rule | None:
@@ -56,18 +79,17 @@ def block_rule(block: nn.Module, name: str, division: Division, index: int) -> R
     Raises:
         InputError: it is too narrow for its paths, or a layer of it is of a form without rule.
     """
-    if isinstance(block, WideBlock):
-        return _pre_activation(block, name, division)
-    if isinstance(block, BasicBlock) or _torchvision(block, "BasicBlock"):
+    kind = block_kind(block)
+    if kind is None:
+        return None
+    _check_ungrouped(block, name, ("conv1", "conv3" if kind is Bottleneck else "conv2"))
+    if kind is WideBlock:
+        return _pre_activation(cast(WideBlock, block), name, division)
+    if kind is BasicBlock:
         return _basic(block, name, division)
-    if isinstance(block, Bottleneck) or _torchvision(block, "Bottleneck"):
-        grouped = cast(nn.Conv2d, block.conv2).groups > 1
-        return (
-            _grouped(block, name, division)
-            if grouped
-            else _bottleneck(block, name, division, index)
-        )
-    return None
+    if cast(nn.Conv2d, block.conv2).groups > 1:
+        return _grouped(block, name, division)
+    return _bottleneck(block, name, division, index)
 
 
 def _shortcuts(layers: list[nn.Module], name: str, division: Division) -> Callable[[int], Any]:

@@ -19,6 +19,14 @@ from nfe.splitting.compact.slices import columns, own, rows
 
 ROWS, COLUMNS, DIAGONAL = "rows", "columns", "diagonal"
 
+# What treats every channel alike and alone, so that a path's own channels can pass it.
+BY_CHANNEL = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
+    *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Identity),
+    *(nn.Dropout, nn.Dropout2d),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+)
+
 
 class Diagonal(nn.Module):
     """Blocks (i + turn mod p, i) of a convolution's weight, i = 0 … p − 1: one path's share.
@@ -78,7 +86,8 @@ class Walk:
             return self._weights(layer, name)
         if isinstance(layer, nn.BatchNorm2d):
             return own(layer) if self.width is None else rows(layer, self.width)
-        if any(True for _ in layer.parameters()):
+        mixes = self.width is not None and not isinstance(layer, BY_CHANNEL)
+        if mixes or any(True for _ in layer.parameters()):
             raise InputError(
                 f"granularity 'alternating' has no rule for layer {name!r} "
                 f"({type(layer).__name__}): allowed: another granularity"
@@ -101,8 +110,8 @@ class Walk:
             return rows(layer, self.width)
         if not isinstance(layer, nn.Conv2d):
             raise InputError(
-                f"granularity 'alternating' has no rule for layer {name!r}, the odd one of a "
-                f"head's hidden layers: allowed: whole pairs of them"
+                f"granularity 'alternating' has no rule for layer {name!r}, the odd one of "
+                f"linear layers in turn: allowed: whole pairs of them"
             )
         inputs = self.division.blocks(layer.weight.shape[1], name)
         turn = paths.index(self.path)

@@ -132,14 +132,15 @@ def _forked(paths: dict[int, nn.Sequential], lead: Lead, inner: dict[int, Block]
     return PathStage(paths, Fork(lead, blocks))
 
 
-def _convolutions(layers: list[nn.Module] | None) -> int:
-    return sum(isinstance(layer, nn.Conv2d) for layer in layers or [])
+def _weighted(layers: list[nn.Module] | None) -> int:
+    """Return how many layers of a chain are divided."""
+    return sum(isinstance(layer, (nn.Conv2d, nn.Linear)) for layer in layers or [])
 
 
 def _run(listed: Sequence[list[nn.Module] | None], first: int, how: Compact) -> range:
     """Return the stages of plain layers from ``first`` on that the same paths cross."""
     stop, paths = first + 1, how.division(first).paths
-    while stop < len(listed) and how.division(stop).paths == paths and _convolutions(listed[stop]):
+    while stop < len(listed) and how.division(stop).paths == paths and _weighted(listed[stop]):
         stop += 1
     return range(first, stop)
 
@@ -147,7 +148,7 @@ def _run(listed: Sequence[list[nn.Module] | None], first: int, how: Compact) -> 
 def _walks(listed: Sequence[list[nn.Module] | None], run: range, how: Compact) -> dict[int, Walk]:
     """Return a walk for each path through a run of stages."""
     division = how.division(run.start)
-    turns = roles(sum(_convolutions(listed[n]) for n in run))
+    turns = roles(sum(_weighted(listed[n]) for n in run))
     return {path: Walk(path, division, iter(turns)) for path in division.paths}
 
 

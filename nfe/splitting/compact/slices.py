@@ -31,37 +31,51 @@ def _replace(layer: nn.Module, name: str, value: Tensor) -> None:
         layer.register_buffer(name, new)
 
 
-def rows(layer: Layer, block: Block) -> Layer:
-    """Return the outputs ``block`` of a convolution or linear layer, or of a batch norm.
+# Some channels of a layer: adjacent ones, or (count,) numbers of any.
+Channels = Block | Tensor
 
-    The inputs stay; a grouped convolution, whose block is whole groups, keeps those groups
+
+def _taken(values: Tensor, channels: Channels, axis: int) -> Tensor:
+    if isinstance(channels, Block):
+        return values.narrow(axis, channels.start, channels.length)
+    return values.index_select(axis, channels)
+
+
+def _count(channels: Channels) -> int:
+    return channels.length if isinstance(channels, Block) else len(channels)
+
+
+def rows(layer: Layer, channels: Channels) -> Layer:
+    """Return some outputs of a convolution or linear layer, or of a batch norm.
+
+    The inputs stay; a grouped convolution, of which whole groups are taken, keeps those groups
     and their inputs.
     """
-    small = own(layer)
+    small, count = own(layer), _count(channels)
     for name in ("weight", "bias", "running_mean", "running_var"):
         whole = getattr(layer, name, None)
         if whole is not None:
-            _replace(small, name, whole[block.start : block.stop])
+            _replace(small, name, _taken(whole, channels, 0))
     if isinstance(small, nn.Conv2d):
         if small.groups > 1:
-            small.groups = block.length * small.groups // small.out_channels
+            small.groups = count * small.groups // small.out_channels
             small.in_channels = small.groups * small.weight.shape[1]
-        small.out_channels = block.length
+        small.out_channels = count
     elif isinstance(small, nn.Linear):
-        small.out_features = block.length
+        small.out_features = count
     elif isinstance(small, nn.BatchNorm2d):
-        small.num_features = block.length
+        small.num_features = count
     return small
 
 
-def columns(layer: Layer, block: Block) -> Layer:
-    """Return the inputs ``block`` of an ungrouped convolution or linear layer; all outputs."""
-    small = own(layer)
-    _replace(small, "weight", cast(Tensor, layer.weight)[:, block.start : block.stop])
+def columns(layer: Layer, channels: Channels) -> Layer:
+    """Return some inputs of an ungrouped convolution or linear layer; all outputs."""
+    small, count = own(layer), _count(channels)
+    _replace(small, "weight", _taken(cast(Tensor, layer.weight), channels, 1))
     if isinstance(small, nn.Conv2d):
-        small.in_channels = block.length
+        small.in_channels = count
     elif isinstance(small, nn.Linear):
-        small.in_features = block.length
+        small.in_features = count
     return small
 
 

@@ -1,0 +1,122 @@
+"""nfe-bench new: a commented, working start for what is your own."""
+
+import argparse
+import re
+import shutil
+from pathlib import Path
+
+from nfe.common import strict_yaml
+from nfe.common.errors import InputError
+from nfe.common.files import make_directory, write_bytes
+
+_SUITE = """\
+# A suite: which runs there are. Every key: docs/suite-reference.md. What it would take:
+#   nfe-bench plan --config config/{name}.yaml
+# Make it, or go on with it:
+#   snakemake --cores all --configfile config/{name}.yaml
+suite: {name}
+note: >-
+  What this suite is, and what it is not good for.
+dataset: {dataset}
+# nfe-bench list architectures
+architecture: {architecture}
+# equal: one recipe for all methods; published: each method's own.
+protocol: equal
+precision: float32
+threads: 1
+# The learning rate falls over all of them: more epochs are another run, not a longer one.
+epochs: {epochs}
+# How many; five or more for statements on differences.
+seeds: 1
+# Short runs that share one process.
+runs_per_process: 6
+groups:
+  # The comparison of the results page. nfe-bench list methods
+  headline:
+    - method: [single, deep_ensemble]
+    - method: nfe
+      exits: 2
+"""
+# Side of the squares that are cut from the photographs, and the share of them for test.
+_SIDE, _TEST = 64, 0.25
+
+
+def suite(arguments: argparse.Namespace) -> int:
+    """Write config/NAME.yaml: one network, a Deep Ensemble and NFE on a data set."""
+    from nfe.suite.expansion import expand
+
+    name = arguments.name
+    _check_name("suite", name)
+    path = Path("config", f"{name}.yaml")
+    _check_free(path)
+    told = {"dataset": arguments.dataset, "architecture": arguments.architecture}
+    text = _SUITE.format(name=name, epochs=arguments.epochs, **told)
+    runs = len(expand(strict_yaml.loads(text)).runs)
+    make_directory(path.parent)
+    write_bytes(path, text.encode())
+    print(f"{path}: {runs} runs")
+    return 0
+
+
+def dataset(arguments: argparse.Namespace) -> int:
+    """Write NAME/train/CLASS and NAME/test/CLASS: squares of two photographs, to be replaced."""
+    from nfe.data.own.card import check_name
+
+    check_name(arguments.name)
+    folder = Path(arguments.name)
+    _check_free(folder)
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        _cut_photographs(scratch)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    print(
+        f"{folder}: put your own images in place of these, then: nfe-bench data prepare {folder} "
+        f"--source {folder} --resolution 32"
+    )
+    return 0
+
+
+def _cut_photographs(folder: Path) -> None:
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    photographs = load_sample_images()
+    for file, pixels in zip(photographs.filenames, photographs.images, strict=True):
+        rows, columns = (length // _SIDE for length in pixels.shape[:2])
+        places = [(x * _SIDE, y * _SIDE) for y in range(rows) for x in range(columns)]
+        for number, (x, y) in enumerate(places):
+            split = "test" if number % round(1 / _TEST) == 0 else "train"
+            target = folder / split / Path(file).stem
+            target.mkdir(parents=True, exist_ok=True)
+            square = Image.fromarray(pixels).crop((x, y, x + _SIDE, y + _SIDE))
+            square.save(target / f"{number:02d}.png")
+
+
+def _check_name(kind: str, name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise InputError(f"{kind} name {name!r}: allowed: letters a to z, digits, and . _ -")
+
+
+def _check_free(path: Path) -> None:
+    if path.exists():
+        raise InputError(f"{path}: exists: allowed: a name that is free, or remove it first")
+
+
+def add_new_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add ``new`` with its verbs to a parser's commands."""
+    text = (__doc__ or "").partition(": ")[2]
+    kinds = subparsers.add_parser("new", help=text, description=text).add_subparsers(
+        required=True, metavar="KIND"
+    )
+    for handler in (suite, dataset):
+        text = (handler.__doc__ or "").splitlines()[0]
+        parser = kinds.add_parser(handler.__name__, help=text, description=text)
+        parser.set_defaults(handler=handler)
+        parser.add_argument("name", metavar="NAME")
+        if handler is suite:
+            parser.add_argument("--dataset", default="digits", help="default: %(default)s")
+            parser.add_argument("--architecture", default="wrn-10-2", help="default: %(default)s")
+            parser.add_argument("--epochs", type=int, default=30, help="default: %(default)s")
