@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import (
 from nfe.backbones import architecture
 from nfe.cluster import costs
 from nfe.cluster.costs import Cost
-from nfe.common.files import write_json
+from nfe.common.files import read_json, write_json
 from nfe.common.macs import MacCounter
 from nfe.common.precision import InPrecision
 from nfe.common.seeds import generator, global_stream
@@ -161,12 +161,19 @@ def main(paths: list[str]) -> None:
         suite = expand(read_config(Path(path)))
         trained = [run for chunk in suite.chunks() for run in chunk]
         wanted |= {costs.key(r): r for run in trained for r in (run, costs.plain(run))}
-    known = costs.table() if costs.TABLE.exists() else {}
+    known = _known()
     found = {}
     for number, (name, run) in enumerate(sorted(wanted.items()), start=1):
         print(f"{number}/{len(wanted)} {run.name}", file=sys.stderr)
-        found[name] = list(dataclasses.astuple(known.get(name) or count(run)))
+        found[name] = known.get(name) or list(dataclasses.astuple(count(run)))
         write_json(costs.TABLE, found)
+
+
+def _known() -> dict[str, list[float]]:
+    # Rows from before a column was added or dropped are counted again.
+    rows = read_json(costs.TABLE) if costs.TABLE.exists() else {}
+    width = len(dataclasses.fields(costs.Cost))
+    return {name: row for name, row in rows.items() if len(row) == width}
 
 
 if __name__ == "__main__":
