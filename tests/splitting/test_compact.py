@@ -272,6 +272,41 @@ def test_members_copies_and_files_compute_the_same(backbone, tmp_path):
         assert torch.equal(net(x), logits)
 
 
+GROUPED = [("wide_resnet", True), ("wide_resnet", False), ("resnet", True)]
+
+
+@pytest.mark.parametrize("leave", [(1,), (1, 2), (1, 1), (2,)])
+@pytest.mark.parametrize(("backbone", "shared_norm"), GROUPED)
+def test_paths_side_by_side_have_the_same_logits(backbone, shared_norm, leave):
+    model, resolution = build(backbone)
+    x, _ = batch(resolution)
+    exits = len(leave) + 1
+    ratio = [0.5, *[0.5 / (exits - 1)] * (exits - 1)]
+    for options in ({}, {"ratio": ratio}, PRUNED):
+        chosen = {"exit_stages": leave, "shared_norm": shared_norm, **options}
+        try:
+            net = alternating(model.double(), exits, **chosen)
+        except CollapseError:
+            continue
+        # Statistics of their own in every norm.
+        net.train()(x)
+        net.eval()
+        convolutions = len([m for m in net.modules() if isinstance(m, nn.Conv2d)])
+        grouped = net.grouped()
+        assert len([m for m in grouped.modules() if isinstance(m, nn.Conv2d)]) < convolutions
+        with torch.no_grad():
+            torch.testing.assert_close(grouped(x), net(x))
+            torch.testing.assert_close(grouped.ensemble(x), net.ensemble(x))
+
+
+@pytest.mark.parametrize("backbone", ["bottleneck", "resnext", "vgg"])
+def test_what_cannot_be_grouped_is_refused_in_one_line(backbone):
+    model, _ = build(backbone)
+    with pytest.raises(InputError, match=r"cannot be grouped: .*: allowed: compacted") as error:
+        alternating(model, 2).grouped()
+    assert "\n" not in str(error.value)
+
+
 def test_a_path_taken_alone_in_training_mode_agrees_with_all_together():
     torch.manual_seed(0)
     net = alternating(wide_resnet().double(), 3).train()

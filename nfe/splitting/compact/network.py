@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from nfe.backbones import Backbone
+from nfe.common.errors import InputError
+from nfe.splitting.compact.grouped import GroupedNetwork
+from nfe.splitting.compact.no_rule import NoRule
 from nfe.splitting.compact.path_stage import PathStage
 from nfe.splitting.compact.slices import MaskedConv2d, replace_convolutions
 from nfe.splitting.exit_network import ExitNetwork
@@ -72,6 +75,23 @@ class CompactNetwork(ExitNetwork):
             plain, lambda _, conv: conv.plain() if isinstance(conv, MaskedConv2d) else conv
         )
         return plain
+
+    def grouped(self) -> GroupedNetwork:
+        """Return a copy for inference whose paths are computed side by side, with the same logits.
+
+        Faster for single images, where calls and not arithmetic take the time.
+
+        Raises:
+            InputError: the paths cannot be grouped: those of basic residual blocks can.
+        """
+        plain = self.materialized()
+        try:
+            stages = cast(list[PathStage], list(plain.stages))
+            return GroupedNetwork(plain.stem, stages, list(plain.heads))
+        except NoRule as reason:
+            raise InputError(
+                f"the network cannot be grouped: {reason}: allowed: compacted()"
+            ) from None
 
     def member(self, path: int) -> Backbone:
         """Return one exit as an ordinary stand-alone network."""
