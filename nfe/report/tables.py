@@ -251,6 +251,7 @@ def _compared(rows: Sequence[Row]) -> set[str]:
 
 
 def details(row: Row) -> dict[str, Any]:
+    """Return the settings that have no column of their own, by name."""
     settings = json.loads(row["settings"])
     further = {key: text(key, value) for key, value in settings.items() if key not in _TOLD}
     return {**json.loads(row["recipe"]), **further}

@@ -101,7 +101,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 
 def built(suite: str, root: Path) -> Path:
-    """Write a released suite's page as today's code makes it, with all that it links to beside it."""
+    """Write a suite's page as today's code makes it, with all that it links to beside it."""
     from nfe.report.page import write
 
     results = root / "results" / suite

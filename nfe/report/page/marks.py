@@ -19,7 +19,7 @@ _LETTERS = {
 
 
 def of(row: Row) -> dict[str, Any]:
-    """Return a setting's mark: its colour, shape, fill, relative size, and whether it has an edge."""
+    """Return a setting's mark: colour, shape, fill, relative size, whether it has an edge."""
     return _mark(style.member_style(row["method"], float(row["members"] or 1), row["settings"]))
 
 
