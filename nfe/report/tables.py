@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nfe.common.errors import InputError
 from nfe.common.files import csv_bytes, read_json, write_bytes
@@ -317,7 +317,8 @@ LEGEND = (
 )
 
 
-def _title(row: Row) -> str:
+def title(row: Row) -> str:
+    """Return what a row's setting was trained and tested on."""
     return (
         f"{row['dataset']} {row['resolution']}×{row['resolution']} ({row['subset']}), "
         f"{row['architecture']}, {row['epochs']} epochs, protocol {row['protocol']}"
@@ -329,7 +330,7 @@ def _sections(rows: Sequence[Row], devices: bool = True) -> dict[str, list[Row]]
     for row in rows:
         timed = devices and row["latency_device"]
         device = f", latency on {row['latency_device']}" if timed else ""
-        sections.setdefault(_title(row) + device, []).append(row)
+        sections.setdefault(title(row) + device, []).append(row)
     return sections
 
 
@@ -467,8 +468,17 @@ def read_settings(results: Path) -> dict[str, list[Row]]:
     Raises:
         InputError: there is no such table.
     """
-    table = read(results / "runs.csv", RUNS, dtype=str, keep_default_na=False)
-    return by_label(table.to_dict("records"))
+    return by_label(read_runs(results / "runs.csv"))
+
+
+def read_runs(table: Path) -> list[Row]:
+    """Return the rows of a runs.csv.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    rows = read(table, RUNS, dtype=str, keep_default_na=False).to_dict("records")
+    return cast(list[Row], rows)
 
 
 def metrics_json(summary: Sequence[Row]) -> bytes:
