@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nfe.backbones.structure import Structure
+from nfe.backbones import own
+from nfe.backbones.architecture import Architecture
 from nfe.common.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from nfe.backbones.backbone import Backbone
 
 IMAGENET = "-imagenet"
-_PLAIN = Structure()
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A named architecture: how many stages it has and how to build it."""
-
-    name: str
-    stages: int
-    factory: Callable[..., Backbone]
-
-    def build(
-        self,
-        *,
-        channels: int,
-        classes: int,
-        resolution: int,
-        structure: Structure = _PLAIN,
-    ) -> Backbone:
-        """Return a freshly initialized network; draws from PyTorch's global stream."""
-        return self.factory(
-            channels=channels, classes=classes, resolution=resolution, structure=structure
-        )
-
-    def require_stages(self, least: int = 2) -> None:
-        """Check that a network has stages between which exits and branches can leave.
-
-        Raises:
-            InputError: it has fewer than ``least``.
-        """
-        if self.stages < least:
-            raise InputError(
-                f"architecture {self.name!r} has {self.stages} stages: allowed: architectures "
-                f"with at least {least}, since exits and branches leave between stages"
-            )
 
 
 def _made(module: str, function: str, *arguments: Any, **how: Any) -> Backbone:
@@ -84,23 +48,36 @@ def names() -> list[str]:
     """Return the names that ``architecture`` understands; D and K stand for numbers.
 
     ``-imagenet`` asks for ImageNet's form (7×7 stem with pooling; VGG's large head) where the
-    images are small; above 64 pixels it is the form in any case.
+    images are small; above 64 pixels it is the form in any case. Networks of one's own follow:
+    NAME stands for one of the library's.
     """
     plain = [*_RESIDUAL, "vgg16"]
-    return ["wrn-D-K", *plain, *(f"{name}{IMAGENET}" for name in plain)]
+    suite = ["wrn-D-K", *plain, *(f"{name}{IMAGENET}" for name in plain)]
+    return [*suite, "torchvision:NAME", "timm:NAME", *own.names()]
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is of a network of one's own, rather than of the suite's."""
+    return _of_suite(name) is None
 
 
 def architecture(name: str) -> Architecture:
     """Return the architecture called ``name``.
 
     Raises:
-        InputError: no architecture has that name, or its numbers make no network.
+        InputError: no architecture has that name, its numbers make no network, or what describes
+            it is wrong.
     """
+    found = _of_suite(name) or own.find(name)
+    if found is None:
+        raise unknown("architecture", name, names())
+    return found
+
+
+def _of_suite(name: str) -> Architecture | None:
     if match := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
         return _wide_resnet(int(match[1]), int(match[2]))
     imagenet, plain = name.endswith(IMAGENET), name.removesuffix(IMAGENET)
     if plain in _RESIDUAL:
         return _residual(plain, imagenet)
-    if plain == "vgg16":
-        return _vgg(imagenet)
-    raise unknown("architecture", name, names())
+    return _vgg(imagenet) if plain == "vgg16" else None

@@ -5,9 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
+from nfe.cli.networks import add_architecture_options, architecture
 from nfe.common import strict_yaml
 from nfe.common.errors import InputError
-from nfe.common.files import make_directory, write_bytes
+from nfe.common.files import check_free, make_directory, write_bytes
 
 _SUITE = """\
 # A suite: which runs there are. Every key: docs/suite-reference.md. What it would take:
@@ -48,7 +49,7 @@ def suite(arguments: argparse.Namespace) -> int:
     name = arguments.name
     _check_name("suite", name)
     path = Path("config", f"{name}.yaml")
-    _check_free(path)
+    check_free(path)
     told = {"dataset": arguments.dataset, "architecture": arguments.architecture}
     text = _SUITE.format(name=name, epochs=arguments.epochs, **told)
     runs = len(expand(strict_yaml.loads(text)).runs)
@@ -64,7 +65,7 @@ def dataset(arguments: argparse.Namespace) -> int:
 
     check_name(arguments.name)
     folder = Path(arguments.name)
-    _check_free(folder)
+    check_free(folder)
     scratch = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -100,22 +101,19 @@ def _check_name(kind: str, name: str) -> None:
         raise InputError(f"{kind} name {name!r}: allowed: letters a to z, digits, and . _ -")
 
 
-def _check_free(path: Path) -> None:
-    if path.exists():
-        raise InputError(f"{path}: exists: allowed: a name that is free, or remove it first")
-
-
 def add_new_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``new`` with its verbs to a parser's commands."""
     text = (__doc__ or "").partition(": ")[2]
     kinds = subparsers.add_parser("new", help=text, description=text).add_subparsers(
         required=True, metavar="KIND"
     )
-    for handler in (suite, dataset):
+    for handler in (suite, dataset, architecture):
         text = (handler.__doc__ or "").splitlines()[0]
         parser = kinds.add_parser(handler.__name__, help=text, description=text)
         parser.set_defaults(handler=handler)
         parser.add_argument("name", metavar="NAME")
+        if handler is architecture:
+            add_architecture_options(parser)
         if handler is suite:
             parser.add_argument("--dataset", default="digits", help="default: %(default)s")
             parser.add_argument("--architecture", default="wrn-10-2", help="default: %(default)s")
