@@ -36,6 +36,25 @@ def architecture(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def fits(arguments: argparse.Namespace) -> int:
+    """Try every method with networks, on random images, and print which work, as Markdown."""
+    from nfe.backbones import architecture as named
+    from nfe.engine.fits import Size, markdown
+    from nfe.method.settings import method_names
+
+    size = Size(arguments.channels, arguments.classes, arguments.resolution)
+    found = [named(name) for name in arguments.architecture]
+    print(markdown(arguments.methods or method_names(), found, size))
+    return 0
+
+
+def add_fits_options(parser: argparse.ArgumentParser) -> None:
+    """Add what ``fits`` takes."""
+    parser.add_argument("architecture", nargs="+", help="see nfe-bench list architectures")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="these alone")
+    _add_size(parser, 3, 5, 32)
+
+
 def _check_name(name: str) -> None:
     from nfe.backbones import is_own
 
@@ -110,8 +129,12 @@ def add_architecture_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pretrained", type=Path, help="safetensors, or a saved state dict")
     parser.add_argument("--keep-head", action="store_true", help="load the classifier, too")
-    trial = parser.add_argument_group("what it is tried on")
-    for option, default in (("channels", 3), ("classes", 10), ("resolution", 32)):
+    _add_size(parser, 3, 10, 32)
+
+
+def _add_size(parser: argparse.ArgumentParser, *defaults: int) -> None:
+    trial = parser.add_argument_group("images and classes to try it on")
+    for option, default in zip(("channels", "classes", "resolution"), defaults, strict=True):
         trial.add_argument(
             f"--{option}", type=int, default=default, metavar="N", help="default: %(default)s"
         )
