@@ -174,7 +174,7 @@ def test_what_cannot_be_made_is_told_in_a_line(project, capsys):
 def test_unknown_names_are_refused_without_making_anything():
     with pytest.raises(InputError, match="nfe-bench new architecture swin-tiny --network timm:"):
         architecture("timm:swin_tiny")
-    with pytest.raises(InputError, match="unknown architecture 'resnet19'.*torchvision:NAME"):
+    with pytest.raises(InputError, match=r"unknown architecture 'resnet19'.*torchvision:NAME"):
         architecture("resnet19")
 
 
