@@ -11,16 +11,17 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from nfe.backbones import pretrained, registry
+from nfe.backbones import builtin, pretrained
+from nfe.backbones.architecture import Architecture
 from nfe.backbones.backbone import Backbone
-from nfe.backbones.description import Description, library_of
+from nfe.backbones.description import Description, check_here, library_of
 from nfe.backbones.finding import find_stages
 from nfe.backbones.known_stages import known_stages
 from nfe.backbones.making import make
 from nfe.backbones.restructuring import restructure
 from nfe.backbones.stages import in_mode, staged
 from nfe.backbones.structure import Structure
-from nfe.common.errors import InputError
+from nfe.common.errors import InputError, unknown
 from nfe.common.seeds import generator
 
 # Largest difference that rounding makes between a network and its stages, of the largest logit.
@@ -55,9 +56,11 @@ def build(
     """
     size = (channels, classes, resolution)
     try:
-        _check_here(description, weights)
+        check_here(description, weights)
         if not description.library:
-            backbone = _of_suite(description.network, size, structure)
+            backbone = _of_suite(description.network).build(
+                channels=channels, classes=classes, resolution=resolution, structure=structure
+            )
             if weights is not None:
                 pretrained.load(weights, description.head, backbone, backbone)
             return backbone
@@ -96,7 +99,7 @@ def describe(
     if not library:
         if settings or stages:
             raise InputError(f"{network} is the suite's own: allowed: no settings, no stages")
-        count = registry.architecture(network).stages
+        count = _of_suite(network).stages
         return Description(network, "", tuple(f"stages.{number}" for number in range(count)))
     # Settings may change how many blocks there are.
     found = tuple(stages) or (() if settings else known_stages(network)) or ()
@@ -106,25 +109,10 @@ def describe(
     return Description(network, library, found, settings)
 
 
-def _of_suite(network: str, size: tuple[int, int, int], structure: Structure) -> Backbone:
-    channels, classes, resolution = size
-    return registry.architecture(network).build(
-        channels=channels, classes=classes, resolution=resolution, structure=structure
-    )
-
-
-def _check_here(description: Description, weights: Path | None) -> None:
-    here = library_of(description.network)
-    if here != description.library:
-        raise InputError(
-            f"it is of {description.library}, and here is {here}: allowed: that version, or a "
-            f"card made again, for other runs"
-        )
-    if weights is not None and (found := pretrained.digest(weights)) != description.weights:
-        raise InputError(
-            f"{weights}: its SHA-256 is {found}: the network begins with the weights of "
-            f"{description.weights}"
-        )
+def _of_suite(network: str) -> Architecture:
+    if (found := builtin.find(network)) is None:
+        raise unknown("network", network, [*builtin.names(), "torchvision:NAME", "timm:NAME"])
+    return found
 
 
 def _check_unweighted(weights: Path | None) -> None:

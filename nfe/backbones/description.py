@@ -115,6 +115,42 @@ def library_of(network: str) -> str:
     return f"{home} sha256:{hashlib.sha256(_file(home).read_bytes()).hexdigest()}"
 
 
+def check_here(description: Description, weights: Path | None) -> None:
+    """Check that what makes a network, and the weights that it begins with, are here.
+
+    Args:
+        description: the network.
+        weights: the file of pretrained weights; None where they are not needed.
+
+    Raises:
+        InputError: another version is here, or other weights.
+    """
+    here = library_of(description.network)
+    if here != description.library:
+        raise InputError(
+            f"it is of {description.library}, and here is {here}: allowed: that version, or a "
+            f"card made again, for other runs"
+        )
+    if weights is not None and (found := digest(weights)) != description.weights:
+        raise InputError(
+            f"{weights}: its SHA-256 is {found}: the network begins with the weights of "
+            f"{description.weights}"
+        )
+
+
+def digest(path: Path) -> str:
+    """Return a file's SHA-256.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from None
+
+
 def _version(package: str) -> str:
     try:
         # The build (+cpu, +cu128) is no other network.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nfe.backbones import card as cards
 from nfe.backbones.architecture import Architecture
-from nfe.backbones.description import LIBRARIES, Description, library_of, source
+from nfe.backbones.description import LIBRARIES, Description, check_here, library_of, source
 from nfe.backbones.known_stages import known_stages
 from nfe.common.errors import InputError
 
@@ -98,6 +98,19 @@ def architecture_from_card(path: Path) -> Architecture:
     return Architecture(card.name, made.stages, built, made.record, made.blank)
 
 
+def check_available(name: str, record: Mapping[str, Any]) -> None:
+    """Check, without making it, that the network of a run's identity can be made here.
+
+    Raises:
+        InputError: its library or package is of another version, or its weights are not here.
+    """
+    if "package" in record:
+        _check_registered(name, record)
+        return
+    description = Description.from_record(record)
+    check_here(description, None if description.weights is None else _weights(name))
+
+
 def _of_package(name: str) -> Architecture:
     found = _load(name)
     if found.record:
@@ -125,6 +138,10 @@ def _load(name: str) -> Architecture:
 
 
 def _build_registered(name: str, record: Mapping[str, Any], **size: Any) -> Backbone:
+    return _check_registered(name, record).factory(**size)
+
+
+def _check_registered(name: str, record: Mapping[str, Any]) -> Architecture:
     found = find(name)
     if found is None or found.record != record:
         here = "none" if found is None else found.record.get("package", found.record)
@@ -132,7 +149,7 @@ def _build_registered(name: str, record: Mapping[str, Any], **size: Any) -> Back
             f"architecture {name!r} is of {record['package']}: {here} is installed: allowed: "
             f"that version"
         )
-    return found.factory(**size)
+    return found
 
 
 def _build(

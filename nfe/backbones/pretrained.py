@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,19 +21,6 @@ Tensors = Mapping[str, Tensor]
 _NESTED = ("state_dict", "model_state_dict", "model")
 # Before the names where the network was wrapped: in this suite's single runs, and by PyTorch.
 _WRAPPED = ("network.", "module.", "_orig_mod.")
-
-
-def digest(path: Path) -> str:
-    """Return a file's SHA-256.
-
-    Raises:
-        InputError: there is no such file.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
 
 
 def read(path: Path) -> dict[str, Tensor]:

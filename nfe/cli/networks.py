@@ -66,9 +66,9 @@ def _check_name(name: str) -> None:
 
 
 def _card(arguments: argparse.Namespace) -> "NetworkCard":
-    from nfe.backbones import pretrained
     from nfe.backbones.building import describe
     from nfe.backbones.card import NetworkCard
+    from nfe.backbones.description import digest
 
     weights = arguments.pretrained
     if arguments.keep_head and weights is None:
@@ -83,7 +83,7 @@ def _card(arguments: argparse.Namespace) -> "NetworkCard":
         stages=found.stages,
         settings=settings,
         pretrained=None if weights is None else str(weights),
-        sha256=None if weights is None else pretrained.digest(weights),
+        sha256=None if weights is None else digest(weights),
         head="loaded" if arguments.keep_head else "drawn",
     )
 

@@ -17,6 +17,7 @@ from nfe import fission
 from nfe.backbones import Architecture, architecture, card, names, own, recorded
 from nfe.backbones.structure import Structure
 from nfe.cli.main import main
+from nfe.cluster.doctor import examine
 from nfe.common.errors import InputError
 from nfe.common.seeds import global_stream
 from nfe.suite.run import from_identity, specify
@@ -232,9 +233,16 @@ def test_pretrained_weights_are_part_of_the_identity_and_known_by_content(projec
     new("tuned", "--network", "wrn-10-1", "--pretrained", "w.pt")
     run = specify(dataset="digits", architecture_name="tuned", method="single", epochs=1)
     assert set(run.identity()["network"]["pretrained"]) == {"sha256", "head"}
+    suite = {"suite": "s", "dataset": "digits", "architecture": "tuned", "epochs": 1, "seeds": 1}
+
+    def examined():
+        return list(examine({**suite, "groups": {"headline": [{"method": "single"}]}}))
+
+    assert [f.said for f in examined() if f.what == "network"] == ["tuned: the suite's own"]
     torch.save(drawn("wrn-10-1", classes=4).state_dict(), "w.pt")
     with pytest.raises(InputError, match=r"w\.pt: its SHA-256 is"):
         run.backbone.build(**SIZE)
+    assert [f.good for f in examined() if f.what == "network"] == [False]
     # Saved weights of the run are loaded into it without the file.
     (project / "w.pt").unlink()
     run.backbone.untrained().build(**SIZE)
