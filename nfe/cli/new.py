@@ -1,6 +1,7 @@
 """nfe-bench new: a commented, working start for what is your own."""
 
 import argparse
+import keyword
 import re
 import shutil
 from pathlib import Path
@@ -59,6 +60,30 @@ def suite(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def method(arguments: argparse.Namespace) -> int:
+    """Write NAME/NAME.py and NAME/pyproject.toml: a method in a package of its own, to install."""
+    from nfe import data as datasets
+    from nfe.method.settings import method_names
+
+    name = arguments.name
+    taken = [*method_names(), *datasets.names()]
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or name in taken:
+        raise InputError(
+            f"method name {name!r}: allowed: small letters a to z, digits and _, a letter first; "
+            f"no method's or data set's name, no word of Python's"
+        )
+    folder = Path(name)
+    check_free(folder)
+    told = {"NAME": name, "CLASS": name.title().replace("_", ""), "PACKAGE": name.replace("_", "-")}
+    make_directory(folder)
+    for start, file in (("method", f"{name}.py"), ("pyproject", "pyproject.toml")):
+        text = Path(__file__).with_name("starts").joinpath(f"{start}.txt").read_text("utf-8")
+        text = re.sub(r"\b(NAME|CLASS|PACKAGE)\b", lambda match: told[match[1]], text)
+        write_bytes(folder / file, text.encode())
+    print(f"{folder}: install it, and again after each change: python -m pip install ./{folder}")
+    return 0
+
+
 def dataset(arguments: argparse.Namespace) -> int:
     """Write NAME/train/CLASS and NAME/test/CLASS: squares of two photographs, to be replaced."""
     from nfe.data.own.card import check_name
@@ -107,7 +132,7 @@ def add_new_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     kinds = subparsers.add_parser("new", help=text, description=text).add_subparsers(
         required=True, metavar="KIND"
     )
-    for handler in (suite, dataset, architecture):
+    for handler in (suite, dataset, architecture, method):
         text = (handler.__doc__ or "").splitlines()[0]
         parser = kinds.add_parser(handler.__name__, help=text, description=text)
         parser.set_defaults(handler=handler)
