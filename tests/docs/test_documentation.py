@@ -213,7 +213,7 @@ HOW: dict[str, tuple[str, str]] = {
     'snakemake -s "$(nfe-bench snakefile)" --cores all '
     "--configfile config/my-heads-tuning.yaml": OWN_METHOD,
     "nfe-bench tune --runs results/my-heads-tuning/runs.csv "
-    "--output config/tuned/my-heads.yaml": OWN_METHOD,
+    "--output config/my-heads-tuned.yaml": OWN_METHOD,
     "nfe-bench plan --config config/my-heads.yaml": OWN_METHOD,
     'snakemake -s "$(nfe-bench snakefile)" --cores all '
     "--configfile config/my-heads.yaml": OWN_METHOD,

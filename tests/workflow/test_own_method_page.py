@@ -48,7 +48,7 @@ def test_the_commands_of_the_page(tmp_path):
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     said = [executed(shlex.split(line), tmp_path) for line in lines]
     assert "| `my_heads` | works | works |" in said[2]
-    tuned = (tmp_path / "config" / "tuned" / "my-heads.yaml").read_text()
+    tuned = (tmp_path / "config" / "my-heads-tuned.yaml").read_text()
     assert "my_heads" in tuned
     rows = pd.read_csv(tmp_path / "results" / "my-heads" / "summary.csv")
     assert (rows["method"] == "my_heads").sum() == 2
