@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import subprocess
 import sys
 import types
 from importlib.metadata import EntryPoint
@@ -148,6 +149,21 @@ def test_a_function_of_one_s_own_is_a_card_away(project, capsys):
     with pytest.raises(InputError, match="allowed: that version, or a card made again"):
         architecture("mine").build(**SIZE)
     assert "exists" in refused(capsys, "mine", "--network", "own_nets_of_a_test:make")
+
+
+def test_suites_of_them_are_planned_without_pytorch(project):
+    new("mine", "--network", "own_nets_of_a_test:make")
+    code = """
+import sys
+from nfe.suite.run import specify
+for name in ("mine", "torchvision:resnet18", "timm:convnext_atto"):
+    run = specify(dataset="digits", architecture_name=name, method="nfe", epochs=1, settings={})
+    print(run.name, run.members())
+assert not {"torch", "torchvision", "timm"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "digits8_torchvision-resnet18_nfe_e1_s0" in done.stdout
 
 
 def test_what_cannot_be_made_is_told_in_a_line(project, capsys):

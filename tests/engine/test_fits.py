@@ -9,11 +9,13 @@ from torch import nn
 
 from baselines.batch_ensemble import RankOne
 from baselines.shared.replacing import replace_layers
-from nfe.backbones import architecture
+from nfe.backbones import Backbone, architecture
 from nfe.common.errors import InputError
 from nfe.engine.fits import Size, markdown, refusal
 from nfe.method import method_names
+from nfe.pruning import prunable
 
+SIZE = {"channels": 3, "classes": 5, "resolution": 32}
 PAGE = (ROOT / "docs" / "own-networks.md").read_text(encoding="utf-8")
 TABLE = re.search(r"^\| method \|.*?(?=\n\n[^\d])", PAGE, re.M | re.S)[0]
 NETWORKS = re.findall(r"`([^`]+)`", TABLE.splitlines()[0])
@@ -69,6 +71,23 @@ def test_rank_one_factors_stand_at_the_features_of_tokens():
         torch.testing.assert_close(found[row], tokens[row] @ own.T + bias)
 
 
+def test_sparse_training_covers_the_linear_layers_of_a_transformer():
+    network = architecture("timm:vit_tiny_patch16_224").build(**SIZE)
+    wanted = {n for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
+    assert set(prunable(network)) == {n for n in wanted if not n.startswith("head")}
+    assert len(wanted) == 12 * 4 + 2
+    # A network's own head and hidden layers stay whole, as ever.
+    plain = architecture("vgg16-imagenet").build(**SIZE)
+    assert all(isinstance(layer, nn.Conv2d) for layer in prunable(plain).values())
+
+
+def test_attention_that_is_no_layer_cannot_be_made_sparse():
+    blocks = [nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)]
+    network = Backbone(nn.Linear(4, 8), blocks, nn.Linear(8, 2))
+    with pytest.raises(InputError, match=r"'stages\.0\.self_attn': PyTorch's MultiheadAttention"):
+        prunable(network)
+
+
 def test_layers_that_nobody_would_call_are_not_replaced():
     network = nn.Sequential(nn.MultiheadAttention(8, 2))
     with pytest.raises(InputError, match=r"'0\.out_proj': PyTorch's MultiheadAttention"):
@@ -78,7 +97,7 @@ def test_layers_that_nobody_would_call_are_not_replaced():
 def test_every_replaced_layer_of_a_library_s_network_is_called():
     method = "torchvision:mobilenet_v3_small", "timm:convnext_atto", "timm:vit_tiny_patch16_224"
     for name in method:
-        network = architecture(name).build(channels=3, classes=5, resolution=32)
+        network = architecture(name).build(**SIZE)
         called = []
 
         class Called(nn.Module):
