@@ -1,9 +1,10 @@
 """What fission costs as executed, masked and compact: python benchmarks/compact.py
 
 A training step of the engine, inference in PyTorch and in ONNX Runtime: the single network, nfe
-with weights divided one by one and with small dense layers (``alternating``), Deep Ensemble and
-SEMBG, in turns in one process, on random images of 32×32 pixels and 100 classes. A Deep
-Ensemble's step is one step of each member.
+with weights divided one by one and with small dense layers (``alternating``; in inference also
+its paths side by side in grouped convolutions), Deep Ensemble and SEMBG, in turns in one process,
+on random images of 32×32 pixels and 100 classes. A Deep Ensemble's step is one step of each
+member.
 
 Writes benchmarks/compact_<device>.csv, one row for each contender of a case, as soon as the case
 is measured, and beside it a JSON file with environment and options, and each case's commit and
@@ -26,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import onnxruntime
 import torch
@@ -40,6 +41,7 @@ from nfe.engine.environment import device_name, environment
 from nfe.engine.latency import deployed
 from nfe.engine.throughput import Meter, noise
 from nfe.engine.trainer import build_network
+from nfe.splitting.compact.network import CompactNetwork
 from nfe.splitting.export import export_onnx
 from nfe.suite.run import Run, specify
 
@@ -60,6 +62,8 @@ CONTENDERS: dict[str, tuple[str, dict[str, Any]]] = {
     "deep_ensemble, M = 3": ("deep_ensemble", {"members": 3}),
     "sembg, N = 3": ("sembg", {"groups": [1, 2, 3]}),
 }
+# Paths in grouped convolutions: for inference alone.
+GROUPED = {f"{name}, side by side": CONTENDERS[name] for name in FISSIONED if "alternating" in name}
 CASE = ("question", "architecture", "precision", "batch")
 COLUMNS = (
     *CASE,
@@ -125,7 +129,8 @@ class Inference:
         run, device = planned(case, contender, threads), default_device()
         prepare_process(threads, case.precision)
         built, _ = build_network(run, run.build_method(), noise(run, 1, PIXELS))
-        network = deployed(built).to(device)
+        grouped = contender in GROUPED
+        network = (cast(CompactNetwork, built).grouped() if grouped else deployed(built)).to(device)
         self.size = _bytes(network.parameters())
         self._network: nn.Module = InPrecision(network, case.precision, lift=False)
         images = torch.randn(case.batch, 3, PIXELS, PIXELS, device=device)
@@ -183,7 +188,7 @@ def cases() -> Iterator[Case]:
 
 def planned(case: Case, contender: str, threads: int) -> Run:
     """Return the run that stands for a contender."""
-    method, settings = CONTENDERS[contender]
+    method, settings = (CONTENDERS | GROUPED)[contender]
     return specify(
         dataset="digits",
         architecture_name=case.architecture,
@@ -235,7 +240,11 @@ def measured(case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Let every contender of a case take its turns; return one row for each."""
     # ONNX Runtime is the CPU's here, whatever PyTorch has.
     on_gpu = case.question != "onnx" and default_device().type == "cuda"
-    names = [SINGLE, *FISSIONED] if case.question == "onnx" else list(CONTENDERS)
+    names = {
+        "training": [*CONTENDERS],
+        "inference": [*CONTENDERS, *GROUPED],
+        "onnx": [SINGLE, *FISSIONED],
+    }[case.question]
     contenders = {n: QUESTIONS[case.question](case, n, options.threads) for n in names}
     watches = {n: Watch(c, options.seconds, on_gpu) for n, c in contenders.items()}
     times: dict[str, list[float]] = {name: [] for name in names}

@@ -199,7 +199,7 @@ def common(architecture: str, precision: str) -> Iterator[Row]:
 
 def latency(architecture: str, precision: str) -> Iterator[Row]:
     """Yield what one forward pass of the deployed network takes."""
-    from nfe.engine.latency import deployed_network
+    from nfe.engine.latency import FORMS, deployed_forms
     from nfe.engine.throughput import noise
     from nfe.evaluation import cost
 
@@ -210,9 +210,12 @@ def latency(architecture: str, precision: str) -> Iterator[Row]:
     for name, method, settings in SETTINGS:
         run = run_of(architecture, method, settings, precision)
         try:
-            networks[name] = deployed_network(run, noise(run, BATCH, PIXELS), device)
+            forms = deployed_forms(run, noise(run, BATCH, PIXELS), device)
         except Exception as error:
             yield _failed("latency", architecture, name, precision, error)
+            continue
+        for number, form in enumerate(forms):
+            networks[name if number == 0 else f"{name}, {FORMS[number]}"] = form
     for batch in (1, 128):
         times: dict[str, list[float]] = {name: [] for name in networks}
         for _ in range(ROUNDS):

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from nfe.common.errors import CollapseError
+from nfe.common.errors import CollapseError, InputError
 from nfe.common.files import make_directory, write_json
 from nfe.common.parametrized import make_plain
 from nfe.common.precision import InPrecision, prepare_process
@@ -26,6 +27,8 @@ from nfe.suite.run import Run
 _log = logging.getLogger(__name__)
 
 BATCHES = (1, 128)
+# How a network's paths are computed, in the order of ``deployed_forms``.
+FORMS = ("one after the other", "side by side")
 
 
 @runtime_checkable
@@ -33,6 +36,14 @@ class _Compacted(Protocol):
     """A network that can say what it is with ordinary weights, and without what is zero."""
 
     def compacted(self) -> nn.Module:
+        """Return a copy for inference: the same logits."""
+
+
+@runtime_checkable
+class _Grouped(Protocol):
+    """A network that can say what it is with its paths side by side."""
+
+    def grouped(self) -> nn.Module:
         """Return a copy for inference: the same logits."""
 
 
@@ -52,18 +63,27 @@ def deployed(network: nn.Module) -> nn.Module:
     return mine
 
 
-def deployed_network(run: Run, data: Data, device: torch.device) -> nn.Module:
+def deployed_forms(run: Run, data: Data, device: torch.device) -> list[nn.Module]:
     """Return the run's untrained network as it would be deployed, in the run's precision.
+
+    Where there are several forms with the same logits, which is faster depends on device and
+    batch.
 
     Raises:
         InputError: the network cannot be built, or a layer collapses.
     """
     network, _ = build_network(run, run.build_method(), data)
-    return InPrecision(deployed(network).to(device), run.precision, lift=False)
+    forms = [deployed(network)]
+    if isinstance(network, _Grouped):
+        with suppress(InputError):
+            forms.append(network.grouped())
+    return [InPrecision(form.to(device), run.precision, lift=False) for form in forms]
 
 
 def measure(run: Run, folder: Path, worker: Worker) -> None:
     """Measure the latency of the run's network once; nothing happens where it stands.
+
+    Of several forms of the network the fastest counts, for each batch.
 
     Untrained weights are used: a dense kernel's time does not depend on their values.
 
@@ -93,11 +113,17 @@ def _measured(run: Run, worker: Worker) -> dict[str, Any]:
     }
     data = worker.data(run)
     try:
-        timed = deployed_network(run, data, device)
+        forms = deployed_forms(run, data, device)
     except CollapseError as error:
         return record | {"reason": str(error)}
     image = Normalizer(run.card, device)(data.test.images[:1])
-    passes = {batch: cost.latency(timed, image, batch, seconds=0.2) for batch in BATCHES}
+    passes, fastest = {}, {}
+    for batch in BATCHES:
+        timed = [cost.latency(form, image, batch, seconds=0.2) for form in forms]
+        place = min(range(len(forms)), key=lambda number: timed[number]["median"])
+        passes[batch], fastest[str(batch)] = timed[place], FORMS[place]
+    if len(forms) > 1:
+        record["paths"] = fastest
     return record | {
         "latency_ms": passes[1]["median"],
         "latency_ms_batch128": passes[128]["median"],

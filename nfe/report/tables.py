@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from nfe.common.errors import InputError
 from nfe.common.files import csv_bytes, read_json, write_bytes
@@ -245,12 +245,13 @@ def _compared(rows: Sequence[Row]) -> set[str]:
     """Return the recipe's fields, and the further settings, in which rows of a method differ."""
     values: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        for key, value in _details(row).items():
+        for key, value in details(row).items():
             values.setdefault((row["method"], key), set()).add(str(value))
     return {key for (_, key), found in values.items() if len(found) > 1}
 
 
-def _details(row: Row) -> dict[str, Any]:
+def details(row: Row) -> dict[str, Any]:
+    """Return the settings that have no column of their own, by name."""
     settings = json.loads(row["settings"])
     further = {key: text(key, value) for key, value in settings.items() if key not in _TOLD}
     return {**json.loads(row["recipe"]), **further}
@@ -258,14 +259,14 @@ def _details(row: Row) -> dict[str, Any]:
 
 def setting_words(row: Row, compared: set[str]) -> str:
     """Return what tells a summary row from the others of its method, in words."""
-    details = {key: value for key, value in _details(row).items() if key in compared}
+    told = {key: value for key, value in details(row).items() if key in compared}
     about = {
         "pruning": row["pruning"] if row["pruning"] != "none" else "",
         "s": row["sparsity"] if row["pruning"] != "none" else "",
         "ratio": row["grouping_ratio"],
         "exits after": row["exit_stages"],
         "recipe": "not tuned" if row.get("untuned") == "true" else "",
-        **{key.replace("_", " "): value for key, value in details.items()},
+        **{key.replace("_", " "): value for key, value in told.items()},
     }
     return ", ".join(f"{k} {v}" for k, v in about.items() if v not in ("", None))
 
@@ -316,7 +317,8 @@ LEGEND = (
 )
 
 
-def _title(row: Row) -> str:
+def title(row: Row) -> str:
+    """Return what a row's setting was trained and tested on."""
     return (
         f"{row['dataset']} {row['resolution']}×{row['resolution']} ({row['subset']}), "
         f"{row['architecture']}, {row['epochs']} epochs, protocol {row['protocol']}"
@@ -328,7 +330,7 @@ def _sections(rows: Sequence[Row], devices: bool = True) -> dict[str, list[Row]]
     for row in rows:
         timed = devices and row["latency_device"]
         device = f", latency on {row['latency_device']}" if timed else ""
-        sections.setdefault(_title(row) + device, []).append(row)
+        sections.setdefault(title(row) + device, []).append(row)
     return sections
 
 
@@ -431,9 +433,12 @@ def latex(suite: Suite, rows: Sequence[Row], missing: str = "") -> str:
 
 
 def displayed(summary: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """Return for each summary row its section's title and the cells of the columns ``SHOWN``."""
+    """Return for each summary row its section's title and the cells of the columns ``SHOWN``.
+
+    Sections are those of any device: what was not timed stands beside what was.
+    """
     found: dict[int, tuple[str, list[str]]] = {}
-    for title, section in _sections(summary).items():
+    for title, section in _sections(summary, devices=False).items():
         compared = _compared(section)
         found |= {id(row): (title, _shown(row, compared)) for row in section}
     return [found[id(row)] for row in summary]
@@ -463,8 +468,17 @@ def read_settings(results: Path) -> dict[str, list[Row]]:
     Raises:
         InputError: there is no such table.
     """
-    table = read(results / "runs.csv", RUNS, dtype=str, keep_default_na=False)
-    return by_label(table.to_dict("records"))
+    return by_label(read_runs(results / "runs.csv"))
+
+
+def read_runs(table: Path) -> list[Row]:
+    """Return the rows of a runs.csv.
+
+    Raises:
+        InputError: there is no such table.
+    """
+    rows = read(table, RUNS, dtype=str, keep_default_na=False).to_dict("records")
+    return cast(list[Row], rows)
 
 
 def metrics_json(summary: Sequence[Row]) -> bytes:

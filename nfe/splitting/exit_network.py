@@ -17,11 +17,14 @@ class ExitNetwork(nn.Module, ABC):
         exits: number of exits N.
         exit_stages: after which stage each exit's path but the final one leaves the trunk.
         ratio: the share of each exit.
+        weights: the weights that are divided one by one, by the name of their layer (dots
+            become slashes).
         stem: the shared stem.
         stages: the paths of each stage.
         heads: the heads, exit 1 first.
     """
 
+    weights: nn.ModuleDict
     stem: nn.Module
     stages: nn.ModuleList
     heads: nn.ModuleList

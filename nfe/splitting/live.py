@@ -10,10 +10,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from nfe.splitting.compact.chain_rules import ACTIVATIONS
+from nfe.splitting.compact.network import CompactNetwork
 from nfe.splitting.compact.slices import MaskedConv2d
 from nfe.splitting.exit_network import ExitNetwork
 from nfe.splitting.layers import classifier
-from nfe.splitting.network import FissionNetwork
+from nfe.splitting.path_layers import PathLayer
 
 
 def live_share(network: ExitNetwork, image: Tensor) -> float:
@@ -56,6 +58,9 @@ def _flow(network: ExitNetwork) -> ExitNetwork:
             layer.reset_running_stats()
             layer.reset_parameters()
         for name, part in layer.named_children():
+            # What large values would saturate, too.
+            if isinstance(part, (nn.LayerNorm, nn.RMSNorm, *ACTIVATIONS)):
+                setattr(layer, name, nn.Identity())
             if isinstance(part, nn.MaxPool2d):
                 mean = nn.AvgPool2d(part.kernel_size, part.stride, part.padding, part.ceil_mode)
                 setattr(layer, name, mean)
@@ -64,13 +69,18 @@ def _flow(network: ExitNetwork) -> ExitNetwork:
 
 def _divided(network: ExitNetwork) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the weights that are divided over paths, each with where it survives pruning."""
-    if isinstance(network, FissionNetwork):
-        for split in network.weights.values():
-            yield split.weight, split.group > 0  # type: ignore[misc, operator]
-        return
+    for split in network.weights.values():
+        yield split.weight, split.group > 0  # type: ignore[misc, operator]
+    if isinstance(network, CompactNetwork):
+        yield from _of_paths(network)
+
+
+def _of_paths(network: CompactNetwork) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the weights that lie in paths' own layers."""
     last = [classifier(head) for head in network.heads]
     for layer in network.modules():
-        whole = any(layer is other for other in last)
-        if isinstance(layer, (nn.Conv2d, nn.Linear)) and not whole:
+        if isinstance(layer, PathLayer) or any(layer is other for other in last):
+            continue
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
             every = torch.ones_like(layer.weight, dtype=torch.bool)
             yield layer.weight, layer.mask if isinstance(layer, MaskedConv2d) else every

@@ -39,9 +39,6 @@ class FissionNetwork(ExitNetwork):
     Exits are computed one after the other, so random layers (dropout, stochastic depth) draw
     as a dense network of separate paths does that computes exit 1's path, then exit 2's, …,
     each trunk stage once, just before the first exit that needs it.
-
-    Attributes:
-        weights: every split weight, by the name of its layer (dots become slashes).
     """
 
     def __init__(
@@ -205,10 +202,10 @@ def fission(
     if prune_channels and sparsity > 0:
         found = pruners.weight_scores(network, pruning, example, seed, layers=pruned)
         network = without_channels(network, found, sparsity, exits)
-        return compact(network, Compact(leave, share, unit, shared_norm))
+        return compact(network, Compact(leave, share, unit, shared_norm, seed))
     masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
     if granularity == "alternating":
-        how = Compact(leave, share, unit, shared_norm)
+        how = Compact(leave, share, unit, shared_norm, seed)
         masks |= {name: mask for name, mask in survivors.items() if name in pruned}
         is_pruned = sparsity > 0 or bool(survivors)
         return pruned_compact(network, masks, how) if is_pruned else compact(network, how)

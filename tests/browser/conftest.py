@@ -100,10 +100,41 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     started.quit()
 
 
+def built(suite: str, root: Path) -> Path:
+    """Write a suite's page as today's code makes it, with all that it links to beside it."""
+    from nfe.report.page import write
+
+    results = root / "results" / suite
+    results.mkdir(parents=True)
+    for path in (ROOT / "results" / suite).iterdir():
+        if path.name != "index.html":
+            (results / path.name).symlink_to(path)
+    for name in ("config", "figures", "CITATION.cff"):
+        (root / name).symlink_to(ROOT / name)
+    return write(results)
+
+
+@pytest.fixture(scope="session")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a suite that ranks nothing."""
+    return built("quick", tmp_path_factory.mktemp("quick"))
+
+
+@pytest.fixture(scope="session")
+def ranking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a suite whose headline is ranked, and not its other groups."""
+    return built("tiny-imagenet-20", tmp_path_factory.mktemp("ranking"))
+
+
 @pytest.fixture
-def data() -> dict[str, Any]:
-    """What the committed page of the quick suite shows."""
-    text = (RESULTS / "index.html").read_text()
+def data(index: Path) -> dict[str, Any]:
+    """What the page of the quick suite shows."""
+    return shown(index)
+
+
+def shown(page: Path) -> dict[str, Any]:
+    """Return what a page shows."""
+    text = page.read_text()
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
     assert found
     content: dict[str, Any] = json.loads(found[1])

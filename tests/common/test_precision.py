@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -160,8 +159,3 @@ def test_the_drivers_version_is_read(tmp_path: Any) -> None:
         "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12\nGCC 12"
     )
     assert precision._driver(file) == "535.183.01"
-
-
-def test_the_workflow_tells_jobs_of_a_suite_with_gpus() -> None:
-    rules = (ROOT / "workflow" / "rules" / "suite.smk").read_text()
-    assert rules.count("{BENCH}{ASKED}") == 2

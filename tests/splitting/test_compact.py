@@ -6,11 +6,11 @@ import pytest
 import torch
 from compact_reference import masked_reference
 from dense_reference import dense_loss
-from networks import CLASSES, Slim, slim
+from networks import CLASSES, slim
 from torch import nn
 
 from nfe import fission
-from nfe.backbones import Backbone, architecture
+from nfe.backbones import architecture
 from nfe.backbones.stages import staged
 from nfe.common import macs
 from nfe.common.errors import CollapseError, InputError
@@ -272,6 +272,41 @@ def test_members_copies_and_files_compute_the_same(backbone, tmp_path):
         assert torch.equal(net(x), logits)
 
 
+GROUPED = [("wide_resnet", True), ("wide_resnet", False), ("resnet", True)]
+
+
+@pytest.mark.parametrize("leave", [(1,), (1, 2), (1, 1), (2,)])
+@pytest.mark.parametrize(("backbone", "shared_norm"), GROUPED)
+def test_paths_side_by_side_have_the_same_logits(backbone, shared_norm, leave):
+    model, resolution = build(backbone)
+    x, _ = batch(resolution)
+    exits = len(leave) + 1
+    ratio = [0.5, *[0.5 / (exits - 1)] * (exits - 1)]
+    for options in ({}, {"ratio": ratio}, PRUNED):
+        chosen = {"exit_stages": leave, "shared_norm": shared_norm, **options}
+        try:
+            net = alternating(model.double(), exits, **chosen)
+        except CollapseError:
+            continue
+        # Statistics of their own in every norm.
+        net.train()(x)
+        net.eval()
+        convolutions = len([m for m in net.modules() if isinstance(m, nn.Conv2d)])
+        grouped = net.grouped()
+        assert len([m for m in grouped.modules() if isinstance(m, nn.Conv2d)]) < convolutions
+        with torch.no_grad():
+            torch.testing.assert_close(grouped(x), net(x))
+            torch.testing.assert_close(grouped.ensemble(x), net.ensemble(x))
+
+
+@pytest.mark.parametrize("backbone", ["bottleneck", "resnext", "vgg"])
+def test_what_cannot_be_grouped_is_refused_in_one_line(backbone):
+    model, _ = build(backbone)
+    with pytest.raises(InputError, match=r"cannot be grouped: .*: allowed: compacted") as error:
+        alternating(model, 2).grouped()
+    assert "\n" not in str(error.value)
+
+
 def test_a_path_taken_alone_in_training_mode_agrees_with_all_together():
     torch.manual_seed(0)
     net = alternating(wide_resnet().double(), 3).train()
@@ -361,42 +396,6 @@ def test_what_cannot_be_divided_is_refused_in_one_line(options, message):
         alternating(wide_resnet(), **options)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
-
-
-def conv(inputs, outputs, **options):
-    return nn.Conv2d(inputs, outputs, 3, padding=1, **options)
-
-
-UNRULED = {
-    "stages.1.3": [conv(16, 16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), conv(16, 16)],
-    "stages.1.1": [conv(16, 64), nn.PixelShuffle(2), conv(16, 16)],
-    "stages.1.2": [conv(16, 16), nn.ReLU(), nn.GroupNorm(4, 16, affine=False), conv(16, 16)],
-    "stages.1.0": [conv(16, 16, groups=2), conv(16, 16)],
-}
-
-
-@pytest.mark.parametrize("layer", UNRULED)
-def test_a_chain_with_a_layer_that_a_part_of_the_channels_cannot_pass_is_refused(layer):
-    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, CLASSES))
-    model = Backbone(conv(3, 16), [conv(16, 16), nn.Sequential(*UNRULED[layer])], head)
-    with pytest.raises(InputError, match=f"no rule for layer '{layer}'"):
-        alternating(model, 2)
-
-
-class Grouped(Slim):
-    """Two groups in every block."""
-
-    def groups(self, stage, inputs, plain, shortcut):
-        return plain if shortcut or stage == 0 else 2
-
-
-@pytest.mark.parametrize("name", ["wrn-10-2", "resnet18", "resnet50"])
-def test_columns_whose_other_inputs_nobody_would_read_are_refused(name):
-    """Rows of a grouped layer read their own groups; columns of one leave the rest unread."""
-    build = architecture(name).build
-    model = build(channels=3, classes=CLASSES, resolution=32, structure=Grouped())
-    with pytest.raises(InputError, match=r"stages.1.0.conv1' with 2 groups"):
-        alternating(model, 2)
 
 
 def test_it_compiles_without_a_break():

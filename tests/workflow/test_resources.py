@@ -14,8 +14,8 @@ PAPER = "config/paper.yaml"
 
 @pytest.fixture(scope="module")
 def asked() -> dict[str, list[dict[str, str]]]:
-    """Return each kind of job's resources, one dictionary a job."""
-    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--configfile", PAPER]
+    """Return each kind of job's resources and its shell command, one dictionary a job."""
+    command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "1", "--configfile", PAPER]
     said = subprocess.run(
         [*command, "--config", "output=elsewhere"],
         cwd=ROOT,
@@ -26,10 +26,13 @@ def asked() -> dict[str, list[dict[str, str]]]:
     found: dict[str, list[dict[str, str]]] = {}
     for job in said.split("\nrule ")[1:]:
         resources = re.search(r"^    resources: (.*)$", job, re.MULTILINE)
-        kind = job.partition(":")[0].rpartition("_")[0]
-        if resources and kind:
+        shell = re.search(r"^Shell command: (.*)$", job, re.MULTILINE)
+        name = job.partition(":")[0]
+        if resources and shell:
             pairs = (pair.partition("=") for pair in resources[1].split(", "))
-            found.setdefault(kind, []).append({name: value for name, _, value in pairs})
+            told = {name: value for name, _, value in pairs}
+            kind = name.rpartition("_")[0] or name
+            found.setdefault(kind, []).append(told | {"command": shell[1]})
     return found
 
 
@@ -52,5 +55,12 @@ def test_combinations_hold_no_gpu_and_share_jobs(asked):
     assert max(minutes(asked["combine"])) <= 10
 
 
-def test_training_asks_for_a_gpu(asked):
-    assert {job["gpu"] for job in asked["train"]} == {"1"}
+@pytest.mark.parametrize("kind", ["train", "evaluate", "latency"])
+def test_jobs_that_compute_ask_for_a_gpu_and_refuse_to_do_without(asked, kind):
+    assert {job["gpu"] for job in asked[kind]} == {"1"}
+    assert all(" -m nfe --gpus 1 " in job["command"] for job in asked[kind])
+
+
+def test_jobs_that_combine_see_no_gpu_and_do_without(asked):
+    assert all("CUDA_VISIBLE_DEVICES= " in job["command"] for job in asked["combine"])
+    assert not any("--gpus" in job["command"] for job in asked["combine"])

@@ -13,7 +13,9 @@ from nfe.common.errors import InputError
 from nfe.common.files import read_json, read_npz
 from nfe.evaluation.metrics import BINS, bin_index
 from nfe.report import figures, tables
-from nfe.report.catalogue import FORMATS, available
+from nfe.report.catalogue import FORMATS, PRUNERS, TITLES, available, method_name
+from nfe.report.page import marks
+from nfe.report.page.labels import short
 from nfe.report.release import manifest
 
 Row = dict[str, str]
@@ -32,6 +34,20 @@ _STATISTICS = ("mean", "std", "ci95")
 _HIGHER = ("accuracy", "auroc", "aupr")
 # Neither more nor less of it is better by itself.
 _NEUTRAL = ("disagreement", "diversity")
+# Columns of the leaderboard behind the name, in this order: key → header.
+_SHOWN = {
+    "seeds": "n",
+    "accuracy": "accuracy %",
+    "nll": "NLL",
+    "ece": "ECE",
+    "macs_nonzero": "MACs non-zero",
+    "macs_dense": "MACs dense",
+    "train_macs": "training MACs",
+    "latency_ms": "latency ms",
+    "nonzero_parameters": "non-zero parameters",
+    "brier": "Brier",
+    "disagreement": "disagreement",
+}
 # Epochs drawn of a curve.
 _EPOCHS = 60
 # Tables that have a place of their own on the page.
@@ -59,14 +75,16 @@ def collect(results: Path) -> dict[str, Any]:
         raise InputError(f"{results / 'summary.csv'}: not made from {results / 'runs.csv'}")
     extra = sorted(path for path in results.glob("*.csv") if path.name not in _PLACED)
     record = read_json(plan)
+    columns = [column for column, _ in tables.SHOWN]
     return {
         "suite": record["suite"],
         "note": record["note"],
+        "ranks": record.get("ranks", True),
         "legend": tables.LEGEND,
         "links": _links(results, record["suite"], plan),
         "checksum": manifest.digest(results / "runs.csv"),
         "header": header,
-        "shown": [[column, title] for column, title in tables.SHOWN],
+        "shown": [[column, title] for column, title in _SHOWN.items()],
         "metrics": [[m, _better(m)] for m in _metrics(header)],
         "costs": [[key, *COSTS[key]] for key in COSTS if key in header],
         "settings": [
@@ -74,11 +92,16 @@ def collect(results: Path) -> dict[str, Any]:
                 "label": label,
                 "task": task,
                 "cells": [row[column] for column in header],
-                "shown": cells,
+                "method": method_name(row["method"]),
+                "mark": marks.of(row),
+                "shown": [dict(zip(columns, cells, strict=True))[key] for key in _SHOWN],
                 "runs": of,
             }
             for row, label, (task, cells), of in zip(summary, labels, shown, seeds, strict=True)
         ],
+        "names": _names(summary, [task for task, _ in shown]),
+        "pruners": {name: marks.of_pruner(name) for name in PRUNERS},
+        "marks": marks.numbered(30),
         "runHeader": run_header,
         "runs": [[row[column] for column in run_header] for row in runs],
         "bins": [_bins(results, row) for row in runs],
@@ -87,6 +110,22 @@ def collect(results: Path) -> dict[str, Any]:
         "figures": _figures(results, runs),
         "tables": [_further(path) for path in extra],
     }
+
+
+def _names(summary: Sequence[Row], tasks: Sequence[str]) -> dict[str, list[str]]:
+    """Return the settings' short names by group, "" being all; empty outside the group."""
+    groups = dict.fromkeys(group for row in summary for group in row["groups"].split("/"))
+    names = {}
+    for group in ("", *groups):
+        chosen: dict[str, list[int]] = {}
+        for place, (row, task) in enumerate(zip(summary, tasks, strict=True)):
+            if not group or group in row["groups"].split("/"):
+                chosen.setdefault(task, []).append(place)
+        names[group] = [""] * len(summary)
+        for places in chosen.values():
+            for place, name in zip(places, short([summary[p] for p in places]), strict=True):
+                names[group][place] = name
+    return names
 
 
 def _plan(results: Path) -> Path:
@@ -156,17 +195,30 @@ def _thinned(curve: list[list[float]]) -> list[list[float]]:
 
 
 def _figures(results: Path, runs: Sequence[Row]) -> list[dict[str, Any]]:
-    """Draw the suite's figures into the page, and name the files that hold them."""
+    """Return the suite's figures as they stand beside its results, drawn where they do not."""
     groups = {group for row in runs for group in row["groups"].split("/")}
+    there = manifest.root(results) / "figures" / results.resolve().name
     found = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in available(groups):
-            figures.draw(name, results / "runs.csv", Path(folder))
-            drawn = Path(folder, f"{name}.svg").read_text(encoding="utf-8")
-            at = f"../../figures/{quote(results.resolve().name)}/{name}"
-            links = {kind: f"{at}.{kind}" for kind in FORMATS}
-            found.append({"name": name, "image": _image(drawn), "links": links})
+    for name in available(groups):
+        at = f"../../figures/{quote(results.resolve().name)}/{name}"
+        found.append(
+            {
+                "name": name,
+                "title": TITLES[name],
+                "image": _image(_drawn(name, results, there)),
+                "links": {kind: f"{at}.{kind}" for kind in FORMATS},
+            }
+        )
     return found
+
+
+def _drawn(name: str, results: Path, there: Path) -> str:
+    """Return a figure's SVG: the one that is there, which ``verify`` compares with the rows."""
+    if (there / f"{name}.svg").exists():
+        return (there / f"{name}.svg").read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        figures.draw(name, results / "runs.csv", Path(folder))
+        return Path(folder, f"{name}.svg").read_text(encoding="utf-8")
 
 
 def _image(svg: str) -> str:

@@ -88,11 +88,12 @@ function reliabilityCharts(setting, runs, chart) {
 function showDetail(setting) {
   const runs = setting.runs.map((place) => DATA.runs[place]);
   const cell = (name) => setting.cells[DATA.header.indexOf(name)] ?? "";
-  find("detail-title").textContent = setting.label;
+  find("detail-title").textContent = DATA.names[""][setting.index];
   const body = find("detail-body");
   const charts = element("div", { class: "charts" });
   body.replaceChildren(
-    element("p", { class: "quiet" }, setting.task),
+    element("p", { class: "quiet" }, `n = ${seeds(setting)}; ${setting.task}`),
+    element("p", { class: "quiet" }, "In the tables: ", element("code", {}, setting.label)),
     element("h3", {}, "Seeds"), seedTable(runs),
     element("p", { class: "quiet" }, "Checkpoints lie beside the results after “dvc pull”, as far as the ",
       "default remote holds them; model cards come with a release."),

@@ -21,8 +21,8 @@ function sorted(rows, column, descending) {
 
 /**
  * Fill a table.
- * @param columns {key, title, numeric, value(row), text(row), exact(row)}: what sorts, what is
- *   shown, and the cell of the CSV file.
+ * @param columns {key, title, numeric, value(row), text(row), exact(row), mark(row)}: what sorts,
+ *   what is shown, the cell of the CSV file, and where given the mark before it.
  * @param sort {key, descending}
  * @param choose called with a column whose header was pressed.
  * @param open where given: called with the row whose first cell was pressed.
@@ -46,6 +46,7 @@ function fill(table, columns, rows, sort, choose, open, limit) {
       const attributes = { "data-key": column.key, "data-exact": column.exact(row) };
       if (place === 0 && open) {
         const button = element("button", { type: "button", onclick: () => open(row) }, text);
+        if (column.mark) button.prepend(drawnMark(column.mark(row)));
         return element("th", { scope: "row", ...attributes }, button);
       }
       const kind = column.numeric ? "number" : text.length > 30 ? "wide" : null;

@@ -3,13 +3,21 @@ const AT = Object.fromEntries(DATA.header.map((name, place) => [name, place]));
 const METRIC = new Map(DATA.metrics);
 const ALL = "all";
 const tasks = [...new Set(DATA.settings.map((s) => s.task))];
+const NAME = "name";
+const GROUP = "f.groups";
 // What does not change the plot, so that sorting leaves it as it is.
 const BESIDE = ["sort", "descending", "columns", "setting"];
 let limit = PAGE;
 let plotted = "";
 DATA.settings.forEach((setting, index) => { setting.index = index; });
 
-/** Return the columns of the leaderboard: the tables' own choice first, then all others. */
+/** Return a setting's name: within the chosen group the short one. */
+function nameOf(setting) {
+  const name = DATA.names[state[GROUP]]?.[setting.index] || DATA.names[""][setting.index];
+  return name.replaceAll(" = ", "\u00a0=\u00a0");
+}
+
+/** Return the columns of the leaderboard: names, those that are shown at first, all others. */
 function leaderboardColumns() {
   const covered = new Set(["settings", "recipe", "schema"]);
   const columns = DATA.shown.map(([key, title], place) => {
@@ -17,6 +25,9 @@ function leaderboardColumns() {
     covered.add(key);
     return column(key, title, source, (s) => s.shown[place], true);
   });
+  columns.unshift({ key: NAME, title: "setting", text: nameOf, usual: true, numeric: false,
+    value: nameOf, exact: (s) => s.label, mark: (s) => s.mark });
+  columns.push(column("task", "task", undefined, (s) => s.task, false));
   for (const [metric] of DATA.metrics) {
     if (!covered.has(metric)) {
       const spread = (s) => s.cells[AT[`${metric}_ci95`]] || s.cells[AT[`${metric}_std`]];
@@ -45,7 +56,8 @@ const known = new Map(columns.map((c) => [c.key, c]));
 
 /** Return the columns by whose values rows can be chosen. */
 function categories() {
-  const open = new Set([...DATA.costs.map(([key]) => key), ...METRIC.keys(), "setting", "latency_device"]);
+  const open = new Set([...DATA.costs.map(([key]) => key), ...METRIC.keys(), NAME, "task", "seeds",
+    "latency_device"]);
   return columns.filter((c) => !open.has(c.key)).map((c) => ({ ...c, values: choices(c) }))
     .filter((c) => c.values.length > 1 && c.values.length <= 30);
 }
@@ -62,8 +74,19 @@ function choices(c) {
 
 const filters = categories();
 // Words that name a setting; among all the numbers any short one would be found.
-const searchable = new Map(DATA.settings.map((s) =>
-  [s, [s.label, s.task, ...filters.map((c) => c.exact(s))].join(" ").toLowerCase()]));
+const searchable = new Map(DATA.settings.map((s) => [s, tokens(
+  [DATA.names[""][s.index], s.label, s.task, AT.groups === undefined ? "" : s.cells[AT.groups]].join(" "))]));
+
+/** Return the words of a text; those with a number stay whole. */
+function tokens(text) {
+  const words = text.toLowerCase().split(/[\s,;:()=]+/).filter(Boolean);
+  return [...new Set(words.flatMap((w) => (/\d/.test(w) ? [w] : [w, ...w.split(/[_/-]/)])))];
+}
+
+/** Return whether a word is one of a setting's; of a word without a number its beginning is enough. */
+function named(word, setting) {
+  return searchable.get(setting).some((t) => t === word || (!/\d/.test(word) && t.startsWith(word)));
+}
 
 /** Return what the plot's cost can be: costs, then every other number that differs. */
 function costChoices() {
@@ -76,26 +99,50 @@ function costChoices() {
 const costs = costChoices();
 
 function visible() {
-  const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = state.q.toLowerCase().split(/[\s,;:()=]+/).filter(Boolean);
   return DATA.settings.filter((s) => (state.task === ALL || s.task === state.task)
-    && words.every((word) => searchable.get(s).includes(word))
+    && words.every((word) => named(word, s))
     && filters.every((c) => state[`f.${c.key}`] === "" || parts(c, s).includes(state[`f.${c.key}`])));
 }
 
 function shownColumns() {
   const chosen = state.columns === "" ? null : new Set(state.columns.split(","));
-  return columns.filter((c, place) => place === 0 || (chosen ? chosen.has(c.key) : c.usual));
+  return columns.filter((c, place) => place === 0 || (chosen ? chosen.has(c.key) : c.usual)
+    || (c.key === "task" && state.task === ALL && tasks.length > 1));
+}
+
+/** Return a setting's number of seeds that ended well. */
+function seeds(setting) {
+  return Number(setting.cells[AT.seeds] || 0);
+}
+
+/** Return why these settings have no rank and no front; "" where they have. */
+function unranked(rows) {
+  if (!DATA.ranks) return "the suite ranks nothing";
+  if (new Set(rows.filter(seeds).map(seeds)).size > 1) return "settings differ in their number of seeds n";
+  if (new Set(rows.map((s) => s.task)).size > 1) return "these are several tasks";
+  return "";
+}
+
+/** Return what the leaderboard is sorted by; by nothing, where nothing is ranked. */
+function sorting(rows) {
+  if (known.has(state.sort)) return { key: state.sort, descending: state.descending === "1" };
+  const best = DATA.metrics[0]?.[0];
+  if (unranked(rows) || !known.has(best)) return { key: "", descending: false };
+  return { key: best, descending: METRIC.get(best) === "high" };
 }
 
 function showBoard(rows) {
-  const by = known.get(state.sort) ?? columns[0];
-  const descending = state.descending === "1";
-  fill(find("board"), shownColumns(), sorted(rows, by, descending), { key: by.key, descending },
+  const by = sorting(rows);
+  const shown = by.key ? sorted(rows, known.get(by.key), by.descending) : rows;
+  fill(find("board"), shownColumns(), shown, by,
     (c) => {
-      const down = c.key === by.key ? !descending : METRIC.get(c.key) === "high";
+      const down = c.key === by.key ? !by.descending : METRIC.get(c.key) === "high";
       change({ sort: c.key, descending: down ? "1" : "0" });
     }, (s) => change({ setting: s.label }), limit);
   find("count").textContent = `${rows.length} of ${DATA.settings.length} settings`;
+  const why = unranked(rows);
+  find("unranked").textContent = !why ? "" : `No ranks: ${why}. ${by.key ? "" : "Rows are in the tables’ order."}`;
   find("more").hidden = rows.length <= limit;
   find("more").textContent = `Show more (${Math.min(limit, rows.length)} of ${rows.length} rows)`;
 }
@@ -107,7 +154,7 @@ async function showPlot(rows) {
   plotted = signature;
   const cost = costs.find((c) => c.key === state.x) ?? costs[0];
   const metric = METRIC.has(state.y) ? state.y : DATA.metrics[0][0];
-  const colour = known.get(state.colour) ?? columns[0];
+  const colour = known.get(state.colour) ?? known.get(NAME);
   const title = known.get(metric)?.title ?? metric;
   const part = (s, name) => s.cells[AT[`${metric}_${name}`]];
   const costCell = (s) => s.cells[AT[cost.key]];
@@ -117,26 +164,55 @@ async function showPlot(rows) {
     const spread = part(s, "ci95") || part(s, "std");
     const x = cost.factor * Number(costCell(s));
     return { x, y, low: spread ? y - Number(spread) : null, high: spread ? y + Number(spread) : null,
-      label: s.label, colour: colour.exact(s) || "–", index: s.index,
-      tip: `${s.label}\n${title}: ${part(s, "mean")}${spread ? ` ± ${spread}` : ""}\n${cost.title}: ${x.toLocaleString("en")}` };
+      label: s.label, name: nameOf(s), n: seeds(s), index: s.index, ...look(markOf(s, colour)),
+      tip: `${nameOf(s)}, n = ${seeds(s)}\n${title}: ${part(s, "mean")}${spread ? ` ± ${spread}` : ""}\n${cost.title}: ${x.toLocaleString("en")}` };
   });
-  const names = [...new Set(DATA.settings.map((s) => colour.exact(s) || "–"))];
   const log = state.log === "1" && points.every((p) => p.x > 0);
   const lost = rows.length - usable.length;
-  const better = cost.real ? METRIC.get(metric) : null;
+  const why = unranked(usable);
+  const better = cost.real && !why ? METRIC.get(metric) : null;
   const device = DATA.settings.find((s) => s.cells[AT.latency_device])?.cells[AT.latency_device];
   find("plot-note").textContent = [
     "Bars: 95 % interval over seeds; standard deviation where there are two; none for one seed.",
     better ? `Dashed: Pareto front, ${better === "high" ? "higher" : "lower"} is better.`
-      : "No Pareto front: no cost, or neither more nor less of this metric is better.",
+      : `No Pareto front: ${why || "no cost, or neither more nor less of this metric is better"}.`,
     cost.key === "latency_ms" ? `Measured on ${device}.` : "",
     lost ? `${lost} settings have no value here.` : "",
     "A mark opens its setting.",
   ].filter(Boolean).join(" ");
   await scatter(find("plot"), points,
-    { x: cost.title, y: title, colour: colour.title, names: names.slice(0, 60), better },
+    { x: cost.title, y: title, better },
     { front: state.front === "1", bars: state.bars === "1", log },
     (index) => change({ setting: DATA.settings[index].label }));
+  showKey(usable, colour);
+}
+
+/** Return a setting's mark: its own, or that of its value in a column. */
+function markOf(setting, colour) {
+  if (colour.key === NAME) return setting.mark;
+  const value = colour.exact(setting);
+  if (colour.key === "method") return { ...setting.mark, fill: "full", size: 1 };
+  if (colour.key === "pruning" && DATA.pruners[value]) return DATA.pruners[value];
+  return DATA.marks[choices(colour).indexOf(value) % DATA.marks.length] 
+    ?? { colour: css("--quiet"), shape: DATA.marks[0].shape, fill: "none", size: 1, edge: false };
+}
+
+/** Say below the plot what each mark is, and of how many seeds. */
+function showKey(rows, colour) {
+  const entries = new Map();
+  for (const s of rows) {
+    const name = colour.key === NAME ? nameOf(s) : (colour.key === "method" ? s.method : colour.exact(s) || "–");
+    const entry = entries.get(name) ?? { mark: markOf(s, colour), seeds: new Set() };
+    entry.seeds.add(seeds(s));
+    entries.set(name, entry);
+  }
+  const shown = [...entries].slice(0, KEYS).map(([name, entry]) => {
+    const n = [...entry.seeds].sort((a, b) => a - b);
+    return element("li", {}, drawnMark(entry.mark), ` ${name} `,
+      element("span", { class: "n" }, `n = ${n.length > 2 ? `${n[0]} to ${n.at(-1)}` : n.join(", ")}`));
+  });
+  if (entries.size > KEYS) shown.push(element("li", {}, `and ${entries.size - KEYS} more`));
+  find("key").replaceChildren(...shown);
 }
 
 /** Bring controls to the state. */
@@ -195,7 +271,7 @@ function buildControls() {
   find("task-label").hidden = tasks.length < 2;
   options(find("x"), costs.map((c) => [c.key, c.title]));
   options(find("y"), DATA.metrics.map(([m]) => [m, known.get(m)?.title ?? m]));
-  const colours = filters.some((c) => c.key === columns[0].key) ? filters : [columns[0], ...filters];
+  const colours = [known.get(NAME), ...filters];
   options(find("colour"), colours.map((c) => [c.key, c.title]));
   const first = ["method", "groups"];
   for (const c of filters) {
@@ -205,7 +281,7 @@ function buildControls() {
   find("more-filters").hidden = !find("further-filters").children.length;
   find("column-list").append(...columns.slice(1).map((c) => element("label", {},
     element("input", { type: "checkbox", value: c.key, onchange: chooseColumns }), ` ${c.title}`)));
-  find("task").addEventListener("change", (e) => filter({ task: e.target.value }));
+  find("task").addEventListener("change", (e) => filter({ task: e.target.value, ...groupOf(e.target.value) }));
   find("q").addEventListener("input", (e) => filter({ q: e.target.value }));
   for (const id of ["x", "y", "colour", "theme"]) {
     find(id).addEventListener("change", (e) => change({ [id]: e.target.value }));
@@ -224,6 +300,13 @@ function buildControls() {
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => change({}));
   window.addEventListener("hashchange", () => { readState(); change({}); });
+}
+
+/** Return the choice of a group for a task: none where the task has nothing of the one chosen. */
+function groupOf(task) {
+  const there = task === ALL || DATA.settings.some((s) => s.task === task
+    && (!state[GROUP] || parts(known.get("groups"), s).includes(state[GROUP])));
+  return there ? {} : { [GROUP]: "" };
 }
 
 function chooseColumns() {
@@ -252,8 +335,8 @@ function buildFigures() {
   for (const figure of DATA.figures) {
     const links = Object.entries(figure.links).map(([kind, address]) => link(kind, address));
     find("figures").append(element("figure", {},
-      element("img", { src: figure.image, alt: `Figure ${figure.name}`, loading: "lazy" }),
-      element("figcaption", { class: "links" }, `${figure.name.replaceAll("_", " ")}: `, ...links)));
+      element("img", { src: figure.image, alt: figure.title, loading: "lazy" }),
+      element("figcaption", { class: "links" }, `${figure.title}: `, ...links)));
   }
 }
 
@@ -282,10 +365,11 @@ function buildTable({ name, header, rows }) {
     element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, table), more));
 }
 
-Object.assign(defaults, { task: tasks[0] ?? ALL, q: "", sort: DATA.metrics[0]?.[0] ?? columns[0].key,
-  descending: "1", columns: "", x: costs[0]?.key ?? "", y: DATA.metrics[0]?.[0] ?? "",
-  colour: columns[0].key, front: "1", bars: "1", log: "1", setting: "", theme: "auto" });
+Object.assign(defaults, { task: tasks[0] ?? ALL, q: "", sort: "", descending: "", columns: "", x: costs[0]?.key ?? "", y: DATA.metrics[0]?.[0] ?? "",
+  colour: NAME, front: "1", bars: "1", log: "1", setting: "", theme: "auto" });
 for (const c of filters) defaults[`f.${c.key}`] = "";
+// A reader sees first what the suite is about; ablations are a choice away.
+if (filters.some((c) => c.key === "groups" && c.values.includes("headline"))) defaults[GROUP] = "headline";
 readState();
 buildControls();
 buildText();

@@ -1,7 +1,9 @@
 // Everything that is drawn, by Vega-Lite.
 const COLOURS = ["#3b82c4", "#e0812b", "#3aa06a", "#d1495b", "#8d6cc0", "#a8705a", "#d46fb0",
   "#7f8894", "#b3a125", "#2aa9b8"];
-const SHAPES = ["circle", "square", "diamond", "triangle-up", "cross", "triangle-down"];
+// Pixels of a mark of relative size 1; entries of the key.
+const MARK = 11;
+const KEYS = 60;
 // More marks than this are drawn on a canvas: an SVG of them would be slow.
 const MANY = 300;
 const drawn = new Map();
@@ -10,7 +12,26 @@ function css(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function look() {
+/** Return a mark of the figures as a plot's channels; a half-filled one is pale. */
+function look({ colour, shape, fill, size, edge }) {
+  return { stroke: edge ? css("--ink") : colour, fill: colour, shape, size: (MARK * size) ** 2,
+    inside: { none: 0, left: 0.45 }[fill] ?? 0.9 };
+}
+
+/** Return a mark as a small picture beside text. */
+function drawnMark(mark) {
+  const { stroke, fill, shape, inside } = look(mark);
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const side = Math.max(7, MARK * mark.size);
+  const path = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+  for (const [name, value] of Object.entries({ viewBox: "-1.3 -1.3 2.6 2.6", width: side, height: side,
+    class: "mark", "aria-hidden": "true" })) svg.setAttribute(name, value);
+  for (const [name, value] of Object.entries({ d: shape, stroke, fill, "fill-opacity": inside,
+    "stroke-width": 0.3 })) path.setAttribute(name, value);
+  return svg;
+}
+
+function theme() {
   const ink = css("--ink"), line = css("--line");
   return {
     background: null, font: "system-ui, sans-serif", view: { stroke: line },
@@ -29,7 +50,7 @@ async function draw(place, spec, options = {}) {
   const full = { $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     autosize: { type: "fit", contains: "padding" }, width: "container",
     // A canvas has no parts to describe.
-    config: { ...look(), aria: !options.many }, ...spec };
+    config: { ...theme(), aria: !options.many }, ...spec };
   const frame = element("div", { style: "width: 100%" });
   if (!before) place.replaceChildren(frame);
   else place.append(frame);
@@ -68,18 +89,14 @@ function drawNothing(place, text) {
 function scatter(place, points, axes, show, click) {
   if (!points.length) return drawNothing(place, "No setting of this choice has both values.");
   const front = show.front && axes.better ? paretoFront(points, axes.better) : [];
-  const names = axes.names;
   const narrow = place.clientWidth < 640;
   const x = { field: "x", type: "quantitative", title: axes.x,
     scale: { type: show.log ? "log" : "linear", ...(show.log ? {} : { zero: false }), nice: !show.log,
       padding: 24 },
     axis: { format: "~s", labelOverlap: true } };
   const y = { field: "y", type: "quantitative", title: axes.y, scale: { zero: false, padding: 10 } };
-  const legend = { orient: narrow ? "bottom" : "right", columns: narrow ? 2 : 1, symbolLimit: 60,
-    title: axes.colour };
-  const cycled = (range) => names.map((_, i) => range[i % range.length]);
-  const named = { field: "colour", type: "nominal", legend };
-  const color = { ...named, scale: { domain: names, range: cycled(COLOURS) } };
+  // What a mark looks like stands in the data, and the key is below the plot.
+  const given = (field, type = "nominal") => ({ field, type, scale: null, legend: null });
   const layer = [];
   if (front.length > 1) {
     layer.push({ data: { values: front }, mark: { type: "line", interpolate: "step-after",
@@ -90,12 +107,11 @@ function scatter(place, points, axes, show, click) {
     layer.push({ data: { values: spread },
       mark: { type: "rule", strokeWidth: 1.2 },
       encoding: { x, y: { ...y, field: "low" }, y2: { field: "high" },
-        color } });
+        color: given("fill") } });
   }
-  layer.push({ mark: { type: "point", filled: true, size: 90, opacity: 0.9,
-      cursor: "pointer" },
-    encoding: { x, y,
-      color, shape: { ...named, scale: { domain: names, range: cycled(SHAPES) } },
+  layer.push({ mark: { type: "point", strokeWidth: 1.5, cursor: "pointer" },
+    encoding: { x, y, fill: given("fill"), stroke: given("stroke"), shape: given("shape"),
+      size: given("size", "quantitative"), fillOpacity: given("inside", "quantitative"),
       tooltip: { field: "tip" } } });
   return draw(place, { data: { values: points }, height: narrow ? 340 : 420, layer,
     description: `${axes.y} against ${axes.x}, one mark per setting` },

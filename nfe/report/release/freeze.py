@@ -13,6 +13,7 @@ import yaml
 
 from nfe.common.errors import InputError
 from nfe.common.files import make_directory, read_json, write_bytes, write_json
+from nfe.report.page import overview
 from nfe.report.release import manifest, model_card
 from nfe.report.release.changes import moved
 from nfe.report.release.verification import verify
@@ -44,7 +45,7 @@ def release(suite_name: str, version: str, incomplete: bool = False) -> list[str
     suite = _planned(suite_name, results)
     folder = results / "releases" / version
     if version in manifest.releases(results):
-        return [*_again(results, version), *_cite(suite_name, version, folder)]
+        return [*_again(results, version), *_told(suite_name, version, folder)]
     previous = _previous(results, version)
     absent = _check_verified(suite, results, incomplete)
     commit = _check_committed(suite_name)
@@ -73,8 +74,14 @@ def release(suite_name: str, version: str, incomplete: bool = False) -> list[str
     return [
         f"{folder}: manifest of {len(record['files'])} files and {len(record['artifacts'])} "
         f"artifacts, {cards} model cards, {folder / 'changes.md'}",
-        *_cite(suite_name, version, folder),
+        *_told(suite_name, version, folder),
     ]
+
+
+def _told(suite_name: str, version: str, folder: Path) -> list[str]:
+    """Bring what names the version up to date: citation data, and the page over all suites."""
+    done = _cite(suite_name, version, folder)
+    return [*done, f"{overview.write(Path())}: version {version} of {suite_name}"] if done else []
 
 
 def _config(suite_name: str) -> Path:

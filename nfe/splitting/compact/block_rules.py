@@ -13,8 +13,8 @@ from torch import nn
 
 from nfe.backbones.resnet import BasicBlock, Bottleneck
 from nfe.backbones.wide_resnet import WideBlock
-from nfe.common.errors import InputError
 from nfe.splitting.compact.channel_blocks import Block, Division
+from nfe.splitting.compact.no_rule import NoRule
 from nfe.splitting.compact.segments import ColumnShortcut, Lead, Residual, Segment
 from nfe.splitting.compact.slices import columns, own, rows
 
@@ -25,18 +25,19 @@ class Rule:
 
     Attributes:
         inner: the inner channels of each path.
-        lead: makes the lead to some inner channels.
-        body: makes a path's segment without its lead.
+        lead: makes the lead to some inner channels; None: paths share no lead.
+        body: makes what a path computes, a segment without its lead where there is one.
     """
 
     inner: Mapping[int, Block]
-    lead: Callable[[Block], Lead]
-    body: Callable[[int], Segment]
+    lead: Callable[[Block], Lead] | None
+    body: Callable[[int], nn.Module]
 
-    def segment(self, path: int) -> Segment:
-        """Return a path's whole segment."""
+    def segment(self, path: int) -> nn.Module:
+        """Return all that a path computes."""
         made = self.body(path)
-        made.lead = self.lead(self.inner[path])
+        if self.lead is not None:
+            cast(Segment, made).lead = self.lead(self.inner[path])
         return made
 
 
@@ -56,15 +57,12 @@ def _check_ungrouped(block: nn.Module, name: str, layers: Sequence[str]) -> None
     """Check that the layers that are divided by rows and by columns have one group.
 
     Raises:
-        InputError: one has more: a part of it would leave channels unread.
+        NoRule: one has more: a part of it would leave channels unread.
     """
     for layer in layers:
         groups = cast(nn.Conv2d, block.get_submodule(layer)).groups
         if groups > 1:
-            raise InputError(
-                f"granularity 'alternating' has no rule for layer {f'{name}.{layer}'!r} with "
-                f"{groups} groups: allowed: 1 (more only in a bottleneck's conv2)"
-            )
+            raise NoRule(f"layer {f'{name}.{layer}'!r} has {groups} groups")
 
 
 def block_rule(block: nn.Module, name: str, division: Division, index: int) -> Rule | None:
@@ -77,7 +75,8 @@ def block_rule(block: nn.Module, name: str, division: Division, index: int) -> R
         index: its number in its stage.
 
     Raises:
-        InputError: it is too narrow for its paths, or a layer of it is of a form without rule.
+        NoRule: a layer of it is of a form without rule.
+        InputError: it is too narrow for its paths.
     """
     kind = block_kind(block)
     if kind is None:
@@ -99,9 +98,8 @@ def _shortcuts(layers: list[nn.Module], name: str, division: Division) -> Callab
     conv, *norm = layers
     plain = isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1) and conv.groups == 1
     if not plain or len(norm) > 1:
-        raise InputError(
-            f"granularity 'alternating' has no rule for the shortcut of {name!r}: allowed: an "
-            f"ungrouped 1×1 convolution, perhaps with a norm"
+        raise NoRule(
+            f"the shortcut of {name!r} is no ungrouped 1×1 convolution with a norm at most"
         )
     conv = cast(nn.Conv2d, conv)
     reads = division.blocks(conv.in_channels, f"{name}.shortcut")
@@ -167,10 +165,7 @@ def _grouped(block: Any, name: str, division: Division) -> Rule:
     """conv1 by rows, the path's own groups of the 3×3, conv3 by columns, bn3 on the whole map."""
     conv = block.conv2
     if conv.in_channels != conv.out_channels:
-        raise InputError(
-            f"granularity 'alternating' has no rule for layer {name + '.conv2'!r}: allowed: "
-            f"grouped convolutions with as many outputs as inputs"
-        )
+        raise NoRule(f"the groups of {name + '.conv2'!r} change the number of channels")
     size = conv.in_channels // conv.groups
     inner = division.blocks(conv.in_channels, f"{name}.conv2", size)
     short = _post_activation(block, name, division)

@@ -11,21 +11,26 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nfe.common.errors import InputError
 from nfe.splitting.compact.channel_blocks import Block, Division
 from nfe.splitting.compact.channels import split
+from nfe.splitting.compact.no_rule import NoRule
 from nfe.splitting.compact.segments import Chain, Lead
 from nfe.splitting.compact.slices import columns, own, rows
 
 ROWS, COLUMNS, DIAGONAL = "rows", "columns", "diagonal"
 
+ACTIVATIONS = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
+    *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus),
+)
 # What treats every channel alike and alone, so that a path's own channels can pass it.
 BY_CHANNEL = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
-    *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Identity),
-    *(nn.Dropout, nn.Dropout2d),
+    *ACTIVATIONS,
+    *(nn.Identity, nn.Dropout, nn.Dropout2d),
     *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
 )
+# Norms over several channels, which a full-width map can pass.
+NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 
 
 class Diagonal(nn.Module):
@@ -80,26 +85,23 @@ class Walk:
         """Return the path's part of the chain's next layer.
 
         Raises:
-            InputError: there is no rule for such a layer.
+            NoRule: there is none for such a layer.
+            InputError: it is too narrow for its paths.
         """
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             return self._weights(layer, name)
         if isinstance(layer, nn.BatchNorm2d):
             return own(layer) if self.width is None else rows(layer, self.width)
+        if self.width is None and isinstance(layer, NORMS):
+            return own(layer)
         mixes = self.width is not None and not isinstance(layer, BY_CHANNEL)
         if mixes or any(True for _ in layer.parameters()):
-            raise InputError(
-                f"granularity 'alternating' has no rule for layer {name!r} "
-                f"({type(layer).__name__}): allowed: another granularity"
-            )
+            raise NoRule(f"{type(layer).__name__} at {name!r}")
         return own(layer)
 
     def _weights(self, layer: nn.Conv2d | nn.Linear, name: str) -> nn.Module:
         if getattr(layer, "groups", 1) > 1:
-            raise InputError(
-                f"granularity 'alternating' has no rule for layer {name!r}, a grouped "
-                f"convolution in a chain: allowed: another granularity"
-            )
+            raise NoRule(f"layer {name!r} of a chain has {layer.groups} groups")
         role, paths = next(self.roles), self.division.paths
         if role == COLUMNS:
             part, self.width = columns(layer, cast(Block, self.width)), None
@@ -109,10 +111,7 @@ class Walk:
             self.width = outputs[self.path]
             return rows(layer, self.width)
         if not isinstance(layer, nn.Conv2d):
-            raise InputError(
-                f"granularity 'alternating' has no rule for layer {name!r}, the odd one of "
-                f"linear layers in turn: allowed: whole pairs of them"
-            )
+            raise NoRule(f"{name!r} is the odd one of linear layers in turn")
         inputs = self.division.blocks(layer.weight.shape[1], name)
         turn = paths.index(self.path)
         return Diagonal(layer, list(outputs.values()), list(inputs.values()), turn)

@@ -11,6 +11,7 @@ from nfe.common.errors import CollapseError, InputError
 from nfe.splitting.compact.network import CompactNetwork
 from nfe.splitting.compact.rules import Compact, compact
 from nfe.splitting.compact.slices import MaskedConv2d, replace_convolutions
+from nfe.splitting.path_layers import PathLayer
 
 
 def pruned_compact(network: Backbone, masks: Mapping[str, Tensor], how: Compact) -> CompactNetwork:
@@ -39,7 +40,7 @@ def pruned_compact(network: Backbone, masks: Mapping[str, Tensor], how: Compact)
     for name, mask in masks.items():
         weight = pattern.get_submodule(name).get_parameter("weight")
         weight.data = mask.to(weight.dtype)
-    net, kept = compact(network, how), compact(pattern, how)
+    net, kept = compact(network, how, masks), compact(pattern, how, masks)
 
     def masked(name: str, conv: nn.Conv2d) -> nn.Conv2d:
         mask = kept.get_submodule(name).get_parameter("weight") != 0
@@ -57,7 +58,13 @@ def mask_nothing(net: CompactNetwork) -> None:
 
 
 def _each(net: CompactNetwork, change: Callable[[str, nn.Conv2d], nn.Conv2d]) -> None:
-    """Change the convolutions of stem and stages; a head's are never pruned."""
-    replace_convolutions(
-        net, lambda name, conv: conv if name.startswith("heads.") else change(name, conv)
-    )
+    """Change the convolutions of stem and stages; a head's are never pruned.
+
+    Where single weights are divided, what is pruned is no path's.
+    """
+
+    def changed(name: str, conv: nn.Conv2d) -> nn.Conv2d:
+        is_left = name.startswith("heads.") or isinstance(conv, PathLayer)
+        return conv if is_left else change(name, conv)
+
+    replace_convolutions(net, changed)
