@@ -299,6 +299,14 @@ def test_paths_side_by_side_have_the_same_logits(backbone, shared_norm, leave):
             torch.testing.assert_close(grouped.ensemble(x), net.ensemble(x))
 
 
+@pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
+def test_grouped_weights_keep_the_memory_format(memory):
+    net = alternating(wide_resnet().to(memory_format=memory), 3).to(memory_format=memory)
+    weights = [m.weight for m in net.grouped().modules() if isinstance(m, nn.Conv2d)]
+    assert len(weights) > 5
+    assert all(w.is_contiguous(memory_format=memory) for w in weights)
+
+
 @pytest.mark.parametrize("backbone", ["bottleneck", "resnext", "vgg"])
 def test_what_cannot_be_grouped_is_refused_in_one_line(backbone):
     model, _ = build(backbone)

@@ -162,8 +162,11 @@ def _convolution(parts: Sequence[nn.Conv2d]) -> nn.Conv2d:
     form = {name: getattr(first, name) for name in _FORM} | {"groups": paths}
     bias = first.bias is not None
     made = nn.Conv2d(paths * inputs, paths * outputs, **form, bias=bias, device="meta")
+    # In the order of the memory that the paths' own weights have.
+    last = first.weight.is_contiguous(memory_format=torch.channels_last)
+    weight = first.weight.new_zeros(paths * outputs, inputs, *first.weight.shape[2:])
     made.weight = nn.Parameter(
-        first.weight.new_zeros(paths * outputs, inputs, *first.weight.shape[2:])
+        weight.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
     )
     for path, part in enumerate(parts):
         rows = made.weight[path * outputs :][: part.out_channels]
