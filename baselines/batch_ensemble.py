@@ -38,18 +38,21 @@ class RankOne(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows (members × n, inputs, …) to (members × n, outputs, …)."""
-        y: Tensor = self.layer(x * _by_row(self.r, x))
-        y = y * _by_row(self.s, y)
-        return y if self.bias is None else y + _by_row(self.bias, y)
+        y: Tensor = self.layer(x * self._by_row(self.r, x))
+        y = y * self._by_row(self.s, y)
+        return y if self.bias is None else y + self._by_row(self.bias, y)
 
+    def _by_row(self, factors: Tensor, rows: Tensor) -> Tensor:
+        """Return each row's factors, shaped to multiply (rows, channels, h, w) or (rows, …, n).
 
-def _by_row(factors: Tensor, rows: Tensor) -> Tensor:
-    """Return each row's factors, shaped to multiply (rows, features) or (rows, channels, h, w).
-
-    In the rows' type: factors in float32 would lift every activation behind them to float32.
-    """
-    each = factors.to(rows.dtype).repeat_interleave(len(rows) // len(factors), dim=0)
-    return each.reshape(*each.shape, *[1] * (rows.dim() - 2))
+        Channels are a convolution's second axis, a linear layer's last. In the rows' type: factors
+        in float32 would lift every activation behind them to float32.
+        """
+        each = factors.to(rows.dtype).repeat_interleave(len(rows) // len(factors), dim=0)
+        between = [1] * (rows.dim() - 2)
+        if isinstance(self.layer, nn.Linear):
+            return each.reshape(len(each), *between, -1)
+        return each.reshape(*each.shape, *between)
 
 
 def _factors(shape: tuple[int, int], init: float) -> Tensor:

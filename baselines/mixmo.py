@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.settings.mixmo import MixMoSettings
+from baselines.shared.maps import check_maps
 from nfe.backbones import Backbone
 from nfe.common.precision import exact
 from nfe.method import Context, DrawsOnCpu, FormsBatches, Method, Phases, Step
@@ -34,7 +35,9 @@ class TwoInputs(nn.Module):
     def __init__(self, backbone: Backbone, second: nn.Module, image: Tensor) -> None:
         super().__init__()
         with torch.no_grad():
-            height, width = backbone.eval().stem(image).shape[-2:]
+            features = backbone.eval().stem(image)
+        check_maps(features.shape)
+        height, width = features.shape[-2:]
         backbone.train()
         self.stems = nn.ModuleList([backbone.stem, second])
         self.stages, self.head = backbone.stages, backbone.head

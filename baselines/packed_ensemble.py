@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from baselines.settings.packed_ensemble import PackedEnsembleSettings
 from baselines.shared.replacing import replace_layers
-from nfe.backbones import Structure
+from nfe.backbones import Backbone, Structure
+from nfe.common.errors import InputError
 from nfe.method import Context, Method
 
 # A convolution's groups within each member are merged while a group has fewer channels.
@@ -93,6 +95,35 @@ class PackedNetwork(nn.Module):
         return logits
 
 
+@torch.no_grad()
+def check_apart(backbone: Backbone, members: int, image: Tensor) -> None:
+    """Check that no member of a packed network sees another one's channels.
+
+    The suite's own networks are built that way; in others, concatenated or shuffled channels may
+    mix the members.
+
+    Raises:
+        InputError: one does.
+    """
+    with _disable_current_modes():
+        backbone.eval()
+        stem = backbone.stem(image)
+        changed = stem.clone()
+        changed.unflatten(1, (members, -1))[:, 0].add_(1)
+        logits = []
+        for given in (stem, changed):
+            features = given
+            for stage in backbone.stages:
+                features = stage(features)
+            logits.append(backbone.head(features).unflatten(1, (members, -1))[:, 1:])
+        backbone.train()
+    if not torch.allclose(logits[0], logits[1], rtol=0, atol=1e-4 * float(logits[0].abs().max())):
+        raise InputError(
+            "the network joins its channels in an order that mixes the packed members: allowed: "
+            "networks that add their branches up"
+        )
+
+
 class PackedEnsemble(PackedEnsembleSettings, Method):
     """M members of α/M of the width, packed into one network of grouped convolutions."""
 
@@ -103,6 +134,8 @@ class PackedEnsemble(PackedEnsembleSettings, Method):
         structure = Packed(self.members, self.alpha, self.gamma)
         backbone = context.backbone(classes=self.members * context.classes, structure=structure)
         replace_layers(backbone.head, nn.Linear, self._packed)
+        if context.architecture.record:
+            check_apart(backbone, self.members, context.image())
         return PackedNetwork(backbone, self.members)
 
     def _packed(self, _: str, layer: nn.Linear) -> nn.Module:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from nfe import FissionNetwork, fission
 from nfe import data as datasets
 from nfe.backbones import Backbone, architecture
+from nfe.backbones.stages import staged
 from nfe.common.seeds import generator, global_stream
 from nfe.engine.batches import example
 from nfe.pruning import keep_highest, prunable
 from nfe.splitting.grouping import Plan
 from nfe.splitting.network import divided
-from nfe.splitting.stages import staged
 
 SPARSITY = 0.8
 

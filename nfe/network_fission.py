@@ -2,13 +2,14 @@
 
 import dataclasses
 import functools
+import json
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from nfe import pruning
-from nfe.backbones import Architecture, architecture
+from nfe.backbones import Architecture, architecture, recorded
 from nfe.fission_settings import FissionSettings
 from nfe.losses import fission_loss
 from nfe.method import Context, DividesWeights, EarlyExits, LooksAtData, Method
@@ -22,10 +23,14 @@ from nfe.splitting.network import fission
 
 
 @functools.cache
-def _scoring_mb(name: str, size: tuple[int, int, int], pruning_name: str, per_class: int) -> int:
+def _scoring_mb(
+    name: str, record: str, size: tuple[int, int, int], pruning_name: str, per_class: int
+) -> int:
     """Return the memory of scoring a backbone for (channels, classes, resolution)."""
     channels, classes, resolution = size
-    backbone = architecture(name).build(channels=channels, classes=classes, resolution=resolution)
+    told = json.loads(record)
+    found = recorded(name, told) if told else architecture(name)
+    backbone = found.untrained().build(channels=channels, classes=classes, resolution=resolution)
     image = torch.zeros(1, channels, resolution, resolution)
     return pruning.memory_mb(backbone, image, per_class * classes, pruning_name)
 
@@ -42,7 +47,13 @@ class NetworkFission(FissionSettings, LooksAtData, DividesWeights, EarlyExits, M
     ) -> int:
         """Return what scores by labelled images take."""
         size = (channels, classes, resolution)
-        return _scoring_mb(architecture.name, size, self.pruning, self.pruning_images)
+        return _scoring_mb(
+            architecture.name,
+            json.dumps(architecture.record),
+            size,
+            self.pruning,
+            self.pruning_images,
+        )
 
     def network(self, context: Context) -> nn.Module:
         """Return the fissioned backbone, scored and grouped on its very initial weights.

@@ -91,6 +91,20 @@ def test_a_run_is_trained(installed: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "metrics.json").exists()
 
 
+def test_a_suite_is_made_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    said(installed, tmp_path, "nfe-bench", "new", "suite", "mine", "--epochs", "1")
+    workflow = said(installed, tmp_path, "nfe-bench", "snakefile").strip()
+    assert Path(workflow).is_relative_to(installed.parent)
+    words = ["-m", "snakemake", "-s", workflow, "--cores", "1"]
+    more = ["--configfile", "config/mine.yaml", "--config", "architecture=wrn-10-1"]
+    said(installed, tmp_path, "python", *words, *more)
+    assert (tmp_path / "results" / "mine" / "index.html").exists()
+    said(installed, tmp_path, "nfe-bench", "verify", "results/mine")
+    # The profile beside it is in force: nothing is made twice.
+    again = said(installed, tmp_path, "python", *words, "-n", "--quiet", "rules", *more)
+    assert "train" not in again
+
+
 def test_a_network_is_split_in_python(installed: Path, tmp_path: Path) -> None:
     version, file = said(installed, tmp_path, "python", "-c", FISSION).split()
     assert version

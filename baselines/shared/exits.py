@@ -6,8 +6,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from baselines.shared.maps import check_maps
 from nfe.backbones import Backbone
 from nfe.backbones.initialization import kaiming_normal_fan_out
+from nfe.backbones.stages import staged
+from nfe.common.errors import InputError
 
 
 class Branches(nn.Module):
@@ -68,11 +71,9 @@ class Exits(nn.Module):
         self.exits = nn.ModuleList(
             kaiming_normal_fan_out(branch(widths[k:], strides[k:])) for k in range(len(strides))
         )
-        layers = list(backbone.head)  # type: ignore[call-overload]
-        pool = next(i for i, layer in enumerate(layers) if isinstance(layer, nn.AdaptiveAvgPool2d))
-        self.norm = nn.Sequential(*layers[:pool])
+        self.norm, main = _at_pooling(backbone.head)
         heads = [_head(widths[-1], classes) for _ in strides]
-        self.heads = nn.ModuleList([*heads, nn.Sequential(*layers[pool:])])
+        self.heads = nn.ModuleList([*heads, main])
 
     def maps(self, x: Tensor) -> list[Tensor]:
         """Return each exit's feature map before pooling, the main one's last; all one shape."""
@@ -97,18 +98,51 @@ class Exits(nn.Module):
         return (self.logits(maps), maps) if features else self.logits(maps)
 
 
+def _at_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return what a head does before average pooling, and the rest.
+
+    Raises:
+        InputError: it does not pool.
+    """
+    named = [(name, layer) for name, layer in head.named_modules() if _pools(layer)]
+    if not named:
+        raise InputError(
+            "the network's head has no average pooling, in front of which the method compares "
+            "its exits' features"
+        )
+    name, pool = named[0]
+    if type(head) is nn.Sequential and "." not in name:
+        layers = list(head)
+        place = layers.index(pool)
+        return nn.Sequential(*layers[:place]), nn.Sequential(*layers[place:])
+    parts = staged(head, [name])
+    return parts.stem, nn.Sequential(*parts.stages, parts.head)
+
+
+def _pools(layer: nn.Module) -> bool:
+    """Return whether a layer is average pooling, PyTorch's or timm's."""
+    if type(layer).__name__ == "SelectAdaptivePool2d":
+        return str(getattr(layer, "pool_type", "")).endswith("avg")
+    return isinstance(layer, nn.AdaptiveAvgPool2d)
+
+
 def _head(width: int, classes: int) -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 
 @torch.no_grad()
 def stage_shapes(backbone: Backbone, image: Tensor) -> list[torch.Size]:
-    """Return the shape of every stage's output for one image."""
+    """Return the shape (1, channels, h, w) of every stage's output for one image.
+
+    Raises:
+        InputError: it gives no feature maps.
+    """
     was_training = backbone.training
     backbone.eval()
     x, shapes = backbone.stem(image), []
     for stage in backbone.stages:
         x = stage(x)
+        check_maps(x.shape)
         shapes.append(x.shape)
     backbone.train(was_training)
     return shapes

@@ -9,8 +9,9 @@ from pathlib import Path
 from nfe.cli.artifacts import add_artifact_commands
 from nfe.cli.data import add_data_commands
 from nfe.cli.logs import log_to_stderr
+from nfe.cli.networks import add_fits_options, fits
 from nfe.cli.new import add_new_commands
-from nfe.cli.planning import doctor, list_names, plan
+from nfe.cli.planning import doctor, list_names, plan, snakefile
 from nfe.cli.results import diff, figure, page, tables, tune
 from nfe.cli.runs import benchmark, latency, run, train
 from nfe.cli.status import FAILED, INTERRUPTED
@@ -163,10 +164,12 @@ def build_parser() -> argparse.ArgumentParser:
     _plan_options(command("plan", plan))
     _config_option(command("doctor", doctor))
 
+    command("snakefile", snakefile)
     p = command("list", list_names)
     p.add_argument("what", choices=["methods", "datasets", "architectures", "pruning"])
     p.add_argument("--json", action="store_true")
 
+    add_fits_options(command("fits", fits))
     _throughput_options(command("benchmark", benchmark))
     return parser
 

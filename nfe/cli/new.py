@@ -1,13 +1,15 @@
 """nfe-bench new: a commented, working start for what is your own."""
 
 import argparse
+import keyword
 import re
 import shutil
 from pathlib import Path
 
+from nfe.cli.networks import add_architecture_options, architecture
 from nfe.common import strict_yaml
 from nfe.common.errors import InputError
-from nfe.common.files import make_directory, write_bytes
+from nfe.common.files import check_free, make_directory, write_bytes
 
 _SUITE = """\
 # A suite: which runs there are. Every key: docs/suite-reference.md. What it would take:
@@ -48,7 +50,7 @@ def suite(arguments: argparse.Namespace) -> int:
     name = arguments.name
     _check_name("suite", name)
     path = Path("config", f"{name}.yaml")
-    _check_free(path)
+    check_free(path)
     told = {"dataset": arguments.dataset, "architecture": arguments.architecture}
     text = _SUITE.format(name=name, epochs=arguments.epochs, **told)
     runs = len(expand(strict_yaml.loads(text)).runs)
@@ -58,13 +60,37 @@ def suite(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def method(arguments: argparse.Namespace) -> int:
+    """Write NAME/NAME.py and NAME/pyproject.toml: a method in a package of its own, to install."""
+    from nfe import data as datasets
+    from nfe.method.settings import method_names
+
+    name = arguments.name
+    taken = [*method_names(), *datasets.names()]
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or name in taken:
+        raise InputError(
+            f"method name {name!r}: allowed: small letters a to z, digits and _, a letter first; "
+            f"no method's or data set's name, no word of Python's"
+        )
+    folder = Path(name)
+    check_free(folder)
+    told = {"NAME": name, "CLASS": name.title().replace("_", ""), "PACKAGE": name.replace("_", "-")}
+    make_directory(folder)
+    for start, file in (("method", f"{name}.py"), ("pyproject", "pyproject.toml")):
+        text = Path(__file__).with_name("starts").joinpath(f"{start}.txt").read_text("utf-8")
+        text = re.sub(r"\b(NAME|CLASS|PACKAGE)\b", lambda match: told[match[1]], text)
+        write_bytes(folder / file, text.encode())
+    print(f"{folder}: install it, and again after each change: python -m pip install ./{folder}")
+    return 0
+
+
 def dataset(arguments: argparse.Namespace) -> int:
     """Write NAME/train/CLASS and NAME/test/CLASS: squares of two photographs, to be replaced."""
     from nfe.data.own.card import check_name
 
     check_name(arguments.name)
     folder = Path(arguments.name)
-    _check_free(folder)
+    check_free(folder)
     scratch = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -100,22 +126,19 @@ def _check_name(kind: str, name: str) -> None:
         raise InputError(f"{kind} name {name!r}: allowed: letters a to z, digits, and . _ -")
 
 
-def _check_free(path: Path) -> None:
-    if path.exists():
-        raise InputError(f"{path}: exists: allowed: a name that is free, or remove it first")
-
-
 def add_new_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add ``new`` with its verbs to a parser's commands."""
     text = (__doc__ or "").partition(": ")[2]
     kinds = subparsers.add_parser("new", help=text, description=text).add_subparsers(
         required=True, metavar="KIND"
     )
-    for handler in (suite, dataset):
+    for handler in (suite, dataset, architecture, method):
         text = (handler.__doc__ or "").splitlines()[0]
         parser = kinds.add_parser(handler.__name__, help=text, description=text)
         parser.set_defaults(handler=handler)
         parser.add_argument("name", metavar="NAME")
+        if handler is architecture:
+            add_architecture_options(parser)
         if handler is suite:
             parser.add_argument("--dataset", default="digits", help="default: %(default)s")
             parser.add_argument("--architecture", default="wrn-10-2", help="default: %(default)s")

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +17,8 @@ if TYPE_CHECKING:
     from nfe.suite.run import Run
 
 from nfe.cli.beside import attempt_all
+from nfe.cli.pairs import pairs
 from nfe.cli.status import FAILED
-
-
-def _pairs(texts: Sequence[str]) -> dict[str, str]:
-    """Return ``key=value`` arguments as a dictionary."""
-    pairs = {}
-    for text in texts:
-        key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise InputError(f"{text!r}: allowed: key=value")
-        pairs[key] = value
-    return pairs
 
 
 def _specified(arguments: argparse.Namespace, **changes: Any) -> "Run":
@@ -47,8 +36,8 @@ def _specified(arguments: argparse.Namespace, **changes: Any) -> "Run":
         "dataset": arguments.dataset,
         "architecture_name": arguments.architecture,
         "method": arguments.method,
-        "settings": _pairs(arguments.set),
-        "recipe": _pairs(arguments.recipe),
+        "settings": pairs(arguments.set),
+        "recipe": pairs(arguments.recipe),
         "precision": arguments.precision,
         "threads": arguments.threads,
         **changes,

@@ -52,6 +52,7 @@ def key(run: Run) -> str:
     told: dict[str, Any] = {
         "size": [card.channels, card.resolution, card.classes],
         "architecture": run.architecture,
+        **({"network": run.network} if run.network else {}),
         "method": [run.method, method.version, settings],
         "dtype": PRECISIONS[run.precision].dtype or _FLOAT32,
     }

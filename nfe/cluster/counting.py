@@ -19,7 +19,6 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
-from nfe.backbones import architecture
 from nfe.cluster import costs
 from nfe.cluster.costs import Cost
 from nfe.common.files import read_json, write_json
@@ -50,7 +49,6 @@ def count(run: Run) -> Cost:
 
 def _count(run: Run, fake: bool) -> Cost:
     card, method = run.card, run.build_method()
-    backbone = architecture(run.architecture)
     with global_stream(run.seed, "initialization"):
         network = skeleton(method, _context(run)).train()
         stored = _bytes(iter(network.state_dict().values()))
@@ -67,7 +65,7 @@ def _count(run: Run, fake: bool) -> Cost:
         inference_macs=seen,
         step_outputs=few.outputs / _FEW,
         stored_bytes=stored,
-        building_mb=LooksAtData.of(method).building_mb(backbone, *size),
+        building_mb=LooksAtData.of(method).building_mb(run.backbone, *size),
         state_bytes=own + 2 * few.trained,
         kept_bytes=few.kept - each * _FEW,
         kept_bytes_each=each,
@@ -77,7 +75,7 @@ def _count(run: Run, fake: bool) -> Cost:
 def _context(run: Run) -> Context:
     card = run.card
     return Context(
-        architecture=architecture(run.architecture),
+        architecture=run.backbone.untrained(),
         channels=card.channels,
         classes=card.classes,
         resolution=card.resolution,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nfe import data as datasets
+from nfe.backbones import check_available
 from nfe.cluster import estimate, memory, site
 from nfe.common.errors import InputError
 from nfe.data import prepared
@@ -52,6 +53,7 @@ def examine(config: Mapping[str, Any]) -> Iterator[Finding]:
     )
     root = Path(config["data_root"]) if "data_root" in config else None
     yield from _data(runs, root)
+    yield from _networks(runs)
     yield _disk(runs, Path(config.get("output", ".")))
     if gpus:
         yield from _gpu_memory(runs, site.load())
@@ -75,6 +77,18 @@ def _data(runs: list[Run], root: Path | None) -> Iterator[Finding]:
             yield Finding(
                 False, "data", f"{what}: not in {folder}: nfe-bench data prepare {card.name}"
             )
+
+
+def _networks(runs: list[Run]) -> Iterator[Finding]:
+    """Say of each network of one's own whether its library and its weights are here."""
+    for name, record in {run.architecture: run.network for run in runs if run.network}.items():
+        try:
+            check_available(name, record)
+        except InputError as error:
+            yield Finding(False, "network", f"{name}: {error}")
+            continue
+        told = record.get("library") or record.get("package") or "the suite's own"
+        yield Finding(True, "network", f"{name}: {told}")
 
 
 def _disk(runs: list[Run], root: Path) -> Finding:

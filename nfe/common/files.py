@@ -168,3 +168,13 @@ def _stands(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def check_free(path: Path) -> None:
+    """Check that nothing stands where something new is to be written.
+
+    Raises:
+        InputError: something does.
+    """
+    if path.exists():
+        raise InputError(f"{path}: exists: allowed: a name that is free, or remove it first")

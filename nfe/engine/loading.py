@@ -6,7 +6,6 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
-from nfe.backbones import architecture
 from nfe.common.errors import InputError
 from nfe.common.seeds import global_stream
 from nfe.engine import checkpoint
@@ -29,7 +28,7 @@ def load(run: Run, weights: Path, device: torch.device) -> nn.Module:
     """
     check_owner(run, weights)
     context = Context(
-        architecture=architecture(run.architecture),
+        architecture=run.backbone.untrained(),
         channels=run.card.channels,
         classes=run.card.classes,
         resolution=run.card.resolution,

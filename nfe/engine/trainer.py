@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 
 from nfe import data as datasets
-from nfe.backbones import architecture
 from nfe.common.errors import DivergenceError, InputError, Interrupted
 from nfe.common.macs import MacCounter
 from nfe.common.modes import PRECISIONS
@@ -73,7 +72,7 @@ def build_network(run: Run, method: Method, data: Data) -> tuple[nn.Module, int]
         return example(card, cpu, per_class, generator("cpu", run.seed, "example"))
 
     context = Context(
-        architecture=architecture(run.architecture),
+        architecture=run.backbone,
         channels=card.channels,
         classes=card.classes,
         resolution=card.resolution,

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nfe.backbones.backbone import Backbone
 from nfe.common.errors import InputError
 from nfe.common.seeds import generator
 from nfe.pruning.budgets import Masks, keep_highest, layer_budgets
@@ -54,9 +55,27 @@ class Request:
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Module]:
-    """Return what is pruned in a network without stages, by name: every convolution."""
+    """Return what is pruned in a network, by name: every convolution.
+
+    Of a ``Backbone`` also the linear layers inside its stages, which are 1×1 convolutions by
+    another name.
+
+    Raises:
+        InputError: a stage has weights that are neither, so that they would stay dense unasked.
+    """
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    return {n: m for n, m in model.named_modules() if isinstance(m, kinds)}
+    staged = isinstance(model, Backbone)
+    found: dict[str, nn.Module] = {}
+    for name, layer in model.named_modules():
+        inside = staged and name.startswith("stages.")
+        if inside and isinstance(layer, nn.MultiheadAttention):
+            raise InputError(
+                f"layer {name!r}: PyTorch's MultiheadAttention has weights that are no layer's, "
+                f"and would stay dense: allowed: networks whose attention is made of linear layers"
+            )
+        if isinstance(layer, (*kinds, nn.Linear) if inside else kinds):
+            found[name] = layer
+    return found
 
 
 def competing_weights(model: nn.Module, request: Request) -> dict[str, Tensor]:

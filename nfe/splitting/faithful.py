@@ -11,10 +11,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from nfe.backbones.stages import in_mode, named_parts
 from nfe.common.errors import InputError
 from nfe.common.seeds import generator, set_global_stream
 from nfe.splitting.layers import kind
-from nfe.splitting.stages import in_mode, named_parts
 
 # Sides of random images that are tried, the first that the network takes is used.
 _SIDES = (32, 28, 64, 96, 128, 224)

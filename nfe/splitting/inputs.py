@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nfe.backbones.stages import in_mode
 from nfe.common.errors import InputError
 from nfe.pruning import check_labels
-from nfe.splitting.stages import in_mode
 
 
 @torch.no_grad()

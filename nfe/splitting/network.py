@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nfe import pruning as pruners
 from nfe.backbones import Backbone
+from nfe.backbones.stages import staged
 from nfe.splitting import choices
 from nfe.splitting import grouping as groups
 from nfe.splitting import layers as kinds
@@ -28,7 +29,6 @@ from nfe.splitting.inputs import check_example
 from nfe.splitting.path_layers import SplitWeight, for_path, stand_alone
 from nfe.splitting.plain import kept_pruned, plain_copy
 from nfe.splitting.selection import selected_at_once
-from nfe.splitting.stages import staged
 
 
 class FissionNetwork(ExitNetwork):
@@ -157,7 +157,7 @@ def fission(
         whole: kinds of layers (``nfe.splitting.choices.KINDS``) neither pruned nor divided: every
             path has a full copy of its own. ``"other"`` are layers that cannot be divided
             (transposed convolutions, attention's joint projection, …), refused without it.
-        stages: names of the modules that begin a stage (see ``nfe.splitting.stages.staged``).
+        stages: names of the modules that begin a stage (see ``nfe.backbones.stages.staged``).
         example: images (batch, channels, h, w) and labels (batch,), for pruning by data.
         seed: seed of the pruning and grouping streams.
         unit: with ``alternating``: channels that go to a path as a whole (fewer where a layer

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from nfe.backbones.stages import in_mode
 from nfe.common.errors import InputError
 from nfe.common.parametrized import make_plain, parametrizations
 from nfe.pruning import Mask, Masks, check_ordinary
-from nfe.splitting.stages import in_mode
 
 Kept = dict[nn.Module, Tensor]
 

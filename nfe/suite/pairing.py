@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from nfe.backbones import architecture
 from nfe.common.errors import InputError
 from nfe.method.settings import settings_class
 from nfe.suite.run import Run
@@ -37,7 +36,7 @@ def _with(run: Run, baseline: Mapping[str, Any]) -> Run | None:
     kept = run.distinctive_settings() if method == run.method else {}
     try:
         built = settings_class(method).from_settings({**kept, **values})
-        settings = built.resolved(architecture(run.architecture)).settings()
+        settings = built.resolved(run.backbone).settings()
     except InputError:
         return None
     # What a suite pins it pins for all: the versions follow from method and settings.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nfe import data as datasets
-from nfe.backbones import architecture
+from nfe.backbones import Architecture, architecture, recorded
 from nfe.common.errors import InputError, unknown
 from nfe.common.modes import AUTO, PRECISIONS
 from nfe.common.settings import kinds
@@ -26,7 +26,12 @@ if TYPE_CHECKING:
 ENGINE = 1
 
 # Fields that are in the identity only where they say something: they came after the first runs.
-_LATER: dict[str, Any] = {"class_seed": None, "test_images": datasets.OFFICIAL, "versions": {}}
+_LATER: dict[str, Any] = {
+    "class_seed": None,
+    "test_images": datasets.OFFICIAL,
+    "versions": {},
+    "network": {},
+}
 
 PROTOCOLS = ("equal", "published")
 
@@ -56,6 +61,7 @@ class Run:
         test_images: ``official``, or ``extended`` by the training images that the subset leaves
             out.
         versions: versions above 1 of the arithmetic behind the run, by ``versions.KEYS``.
+        network: of a network of one's own, what decides it (see ``Architecture.record``).
     """
 
     dataset: str
@@ -76,6 +82,18 @@ class Run:
     class_seed: int | None = None
     test_images: str = datasets.OFFICIAL
     versions: Mapping[str, int] = field(default_factory=dict)
+    network: Mapping[str, Any] = field(default_factory=dict)
+
+    @functools.cached_property
+    def backbone(self) -> Architecture:
+        """The architecture, as the run's identity says; building it checks that it is here.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if self.network:
+            return recorded(self.architecture, self.network)
+        return architecture(self.architecture)
 
     @property
     def card(self) -> datasets.Card:
@@ -156,7 +174,7 @@ class Run:
 
     def distinctive_settings(self) -> dict[str, Any]:
         """Return the settings that the others and the defaults do not imply."""
-        backbone, cls = architecture(self.architecture), settings_class(self.method)
+        backbone, cls = self.backbone, settings_class(self.method)
         telling = dict(self.settings)
         for key in self.settings:
             fewer = {k: v for k, v in telling.items() if k != key}
@@ -193,7 +211,7 @@ class Run:
 
 
 def _settings(method: str, run: Run) -> dict[str, Any]:
-    return settings_class(method)().resolved(architecture(run.architecture)).settings()
+    return settings_class(method)().resolved(run.backbone).settings()
 
 
 def _readable(value: Any) -> str:
@@ -328,6 +346,7 @@ def specify(
         class_seed=card.class_seed,
         test_images=card.test_images,
         versions=versions.of(method, chosen.settings(), card.name, pins or {}),
+        network=backbone.record,
     )
 
 

@@ -27,6 +27,14 @@ NETWORK = "downloads hundreds of megabytes; tests/data/test_download.py fetches 
 HOURS = "trains for longer than a test may; what it calls is tested by"
 CLUSTER = "tests/slurm/test_suites.py", "needs a SLURM cluster; the tests start one"
 OWN_IMAGES = "tests/workflow/test_own_images.py"
+OWN_METHOD = (
+    "tests/workflow/test_own_method_page.py",
+    "the page's commands, one after the other",
+)
+OWN_NETWORKS = (
+    "tests/workflow/test_own_networks_page.py",
+    "the page's commands, one after the other",
+)
 HOW: dict[str, tuple[str, str]] = {
     # README
     "make benchmark": ("make -n benchmark", f"{HOURS} tests/workflow/test_workflow.py"),
@@ -83,6 +91,11 @@ HOW: dict[str, tuple[str, str]] = {
         "--image 8 --threads 1",
         "a small network for a large one",
     ),
+    'snakemake -s "$(nfe-bench snakefile)" --cores all --configfile config/mine.yaml': (
+        "tests/test_wheel.py",
+        "from the wheel, in an empty folder",
+    ),
+    "nfe-bench new suite mine": ("tests/test_wheel.py", "from the wheel, in an empty folder"),
     # CONTRIBUTING
     "make test-slurm": ("make -n test-slurm", "installs SLURM as root; .ci/run calls it"),
     "make test-browser": ("make -n test-browser", "continuous integration runs it"),
@@ -181,6 +194,34 @@ HOW: dict[str, tuple[str, str]] = {
     "nfe-bench verify results/my-birds": (OWN_IMAGES, "the page's commands, one after the other"),
     "nfe-bench predict --run RUN new.jpg": (OWN_IMAGES, "with a run's folder and an image"),
     "nfe-bench train --dataset birds …": (OWN_IMAGES, "arguments left out"),
+    # docs/own-networks.md
+    "nfe-bench new architecture small --network my_nets:small --set width=12 --channels 1 "
+    "--resolution 8": OWN_NETWORKS,
+    "nfe-bench fits small --channels 1 --resolution 8": OWN_NETWORKS,
+    "nfe-bench new suite my-backbone --architecture small --epochs 5": OWN_NETWORKS,
+    "nfe-bench plan --config config/my-backbone.yaml": OWN_NETWORKS,
+    'snakemake -s "$(nfe-bench snakefile)" --cores all '
+    "--configfile config/my-backbone.yaml": OWN_NETWORKS,
+    "nfe-bench train --dataset digits --num-classes 5 --architecture small --method single "
+    "--epochs 10 --recipe lr=0.05 --output runs/pretraining": OWN_NETWORKS,
+    "nfe-bench new architecture small-tuned --network my_nets:small --set width=12 --channels 1 "
+    "--resolution 8 --pretrained runs/pretraining/model.safetensors": OWN_NETWORKS,
+    'snakemake -s "$(nfe-bench snakefile)" --cores all '
+    "--configfile config/fine-tune.yaml": OWN_NETWORKS,
+    "nfe-bench fits ARCHITECTURE …": ("tests/engine/test_fits.py", "prints the page's table"),
+    # docs/own-method.md
+    "nfe-bench new method my_heads": OWN_METHOD,
+    "python -m pip install --no-deps --no-build-isolation ./my_heads": OWN_METHOD,
+    "nfe-bench fits wrn-10-1 torchvision:mobilenet_v3_small --methods my_heads": OWN_METHOD,
+    'snakemake -s "$(nfe-bench snakefile)" --cores all '
+    "--configfile config/my-heads-tuning.yaml": OWN_METHOD,
+    "nfe-bench tune --runs results/my-heads-tuning/runs.csv "
+    "--output config/my-heads-tuned.yaml": OWN_METHOD,
+    "nfe-bench plan --config config/my-heads.yaml": OWN_METHOD,
+    'snakemake -s "$(nfe-bench snakefile)" --cores all '
+    "--configfile config/my-heads.yaml": OWN_METHOD,
+    "nfe-bench verify results/my-heads": OWN_METHOD,
+    "nfe-bench compare results/my-heads --baseline single": OWN_METHOD,
     # docs/results-page.md
     "nfe-bench page results/quick": (RUN, ""),
     # docs/protocols.md

@@ -11,6 +11,7 @@ from torch import nn
 
 from nfe import fission
 from nfe.backbones import architecture
+from nfe.backbones.stages import staged
 from nfe.common import macs
 from nfe.common.errors import CollapseError, InputError
 from nfe.engine.checkpoint import load_weights, save_weights
@@ -20,7 +21,6 @@ from nfe.splitting.compact.channels import split, take
 from nfe.splitting.compact.network import CompactNetwork
 from nfe.splitting.early_exit import exit_macs, predict
 from nfe.splitting.export import export_onnx
-from nfe.splitting.stages import staged
 
 SGD = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 

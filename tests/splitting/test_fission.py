@@ -11,12 +11,12 @@ from networks import CLASSES, PLAIN_STAGES, Plain, convnext, slim, wide_resnet
 from torch import nn
 
 from nfe import fission
+from nfe.backbones.stages import staged
 from nfe.common.errors import CollapseError, InputError
 from nfe.engine.checkpoint import load_weights, save_weights
 from nfe.evaluation import cost
 from nfe.losses import fission_loss
 from nfe.splitting.choices import GRANULARITIES
-from nfe.splitting.stages import staged
 
 SGD = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}
 

@@ -88,6 +88,7 @@ def test_an_identity_of_another_engine_is_refused():
 
 def test_every_field_stands_in_the_identity():
     later = {"class_seed": 0, "test_images": "extended", "versions": {"method": 2}}
+    later["network"] = {"network": "timm:convnext_atto"}
     plain = make(method="single", settings={})
     assert not later.keys() & plain.identity().keys()
     told = dataclasses.replace(plain, **later)

@@ -9,11 +9,11 @@ from networks import CLASSES, PLAIN_STAGES, Plain, convnext, wide_resnet
 from torch import nn
 
 from nfe import fission
+from nfe.backbones.stages import staged
 from nfe.common.errors import InputError
 from nfe.engine.checkpoint import load_weights, save_weights
 from nfe.losses import fission_loss
 from nfe.splitting.export import export_onnx
-from nfe.splitting.stages import staged
 
 # Name, number of stages.
 TORCHVISION = {

@@ -11,33 +11,20 @@ from typing import Any, cast
 
 from torch import fx, nn
 
-from nfe.backbones import Backbone
+from nfe.backbones import known_stages as known
+from nfe.backbones.backbone import Backbone
 from nfe.common.errors import InputError, unknown
 
-_RESNET = ("layer1", "layer2", "layer3", "layer4")
-_DENSE = ("denseblock1", "transition1", "transition2", "transition3..features.denseblock4")
-
-# Stages of torchvision's classifiers, by class and number of children of ``features``: one
-# stage for each resolution, the stem being what runs before the first.
+# Stages of torchvision's classifiers, by class and number of children of ``features``.
 _TORCHVISION: dict[tuple[str, int], tuple[str, ...]] = {
-    ("ResNet", 0): _RESNET,
-    ("DenseNet", 12): tuple(f"features.{name}" for name in _DENSE),
-    ("VGG", 44): (
-        "features.3",
-        "features.7",
-        "features.14",
-        "features.24",
-        "features.34..features.43",
-    ),
-    ("MobileNetV3", 13): ("features.1", "features.2", "features.4", "features.9..features.12"),
-    ("EfficientNet", 9): (
-        "features.1",
-        "features.2",
-        "features.3",
-        "features.4",
-        "features.6..features.8",
-    ),
-    ("ConvNeXt", 8): ("features.1", "features.2", "features.4", "features.6..features.7"),
+    ("ResNet", 0): known.RESNET,
+    ("DenseNet", 12): known.DENSENET,
+    ("VGG", 44): known.VGG16_BN,
+    ("MobileNetV2", 19): known.MOBILENET_V2,
+    ("MobileNetV3", 13): known.MOBILENET_V3_SMALL,
+    ("MobileNetV3", 17): known.MOBILENET_V3_LARGE,
+    ("EfficientNet", 9): known.EFFICIENTNET,
+    ("ConvNeXt", 8): known.CONVNEXT,
 }
 
 
