@@ -297,6 +297,33 @@ def noted(record: Path, case: Case, seconds: float, options: argparse.Namespace)
     write_json(record, {"options": settings, "cases": found, "environment": here})
 
 
+_PAIRS = {
+    "masked": "nfe, weight, N = {}",
+    "compact": "nfe, alternating, N = {}",
+    "side by side": "nfe, alternating, N = {}, side by side",
+}
+_OTHERS = {"Deep Ensemble, M = 3": "deep_ensemble, M = 3", "SEMBG": "sembg, N = 3"}
+
+
+def markdown(table: Path) -> str:
+    """Return a recorded table's ratios as docs/performance.md has them."""
+    with open(table, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    cases: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in rows:
+        case = (row["question"], row["batch"], row["architecture"], row["precision"])
+        cases.setdefault(case, {})[row["contender"]] = f"{float(row['ratio']):.2f}"
+    header = ["question", "batch", "network", "precision", *(f"{n}, N = 2 / 3" for n in _PAIRS)]
+    lines = [[*header, *_OTHERS], ["---"] * (len(header) + len(_OTHERS))]
+    order = {name: place for place, name in enumerate(QUESTIONS)}
+    for case in sorted(cases, key=lambda c: (order[c[0]], int(c[1]), *c[2:])):
+        found = cases[case]
+        pairs = [[found.get(name.format(n), "–") for n in (2, 3)] for name in _PAIRS.values()]
+        others = [found.get(name, "–") for name in _OTHERS.values()]
+        lines.append([*case, *(" / ".join(dict.fromkeys(pair)) for pair in pairs), *others])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def parsed() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -59,3 +59,9 @@ def test_rows_of_other_cases_stay_and_those_measured_again_are_replaced(tmp_path
 def test_cases_are_named_by_distinct_words():
     names = [case.name for case in compact.cases()]
     assert len(set(names)) == len(names) == 20
+
+
+def test_the_documented_ratios_are_those_recorded():
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    (table,) = (ROOT / "benchmarks").glob("compact_*.csv")
+    assert compact.markdown(table) in text
