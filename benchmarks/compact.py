@@ -318,9 +318,9 @@ def markdown(table: Path) -> str:
     order = {name: place for place, name in enumerate(QUESTIONS)}
     for case in sorted(cases, key=lambda c: (order[c[0]], int(c[1]), *c[2:])):
         found = cases[case]
-        pairs = [[found.get(name.format(n), "–") for n in (2, 3)] for name in _PAIRS.values()]
+        pairs = [[found.get(name.format(n)) for n in (2, 3)] for name in _PAIRS.values()]
         others = [found.get(name, "–") for name in _OTHERS.values()]
-        lines.append([*case, *(" / ".join(dict.fromkeys(pair)) for pair in pairs), *others])
+        lines.append([*case, *(f"{a} / {b}" if a else "–" for a, b in pairs), *others])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
