@@ -46,8 +46,8 @@ def waiting(cluster: Cluster, checkout: Checkout, count: int) -> dict[str, str]:
 
     def jobs() -> dict[str, str]:
         lines = (line.split("|") for line in cluster.queue("%i|%Z|%k"))
-        found = {comment: n for n, at, comment in lines if at == str(checkout.folder)}
-        return {comment.removeprefix("rule_"): n for comment, n in found.items()}
+        found = {what: n for n, at, what in lines if at == str(checkout.folder)}
+        return {what.removeprefix("rule_"): n for what, n in found.items() if "train" in what}
 
     wait_until(f"{count} jobs", lambda: len(jobs()) == count, 120)
     return jobs()
@@ -108,11 +108,11 @@ def test_the_command_typed_again_queues_no_job_twice(apart, cluster, closed, und
     before = waiting(cluster, apart, 2)
     kill(snakemake)
     snakemake = apart.submit(cluster)
-    wait_until("both taken over", lambda: apart.said().count("submitted before") == 2, 60)
+    wait_until("all taken over", lambda: apart.said().count("submitted before") == 3, 60)
     kill(snakemake)
     assert waiting(cluster, apart, 2) == before
     # Now the long one runs, and a job that would make both replaces the other.
-    short, long = before.values()
+    short, long = before["train_000"], before["train_001"]
     cluster.control("hold", short)
     cluster.control("update", "PartitionName=low", "State=UP")
     apart.wait_for_state()
