@@ -62,6 +62,7 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         # Numbers of what this process has submitted, and of what it has taken over.
         self._ours: set[str] = set()
         self._inherited: set[str] = set()
+        self._told: set[str] = set()
         self._answer: dict[str, queue.Job] = {}
         self._asked = -_MOMENT_SECONDS
         self._watched: list[SubmittedJobInfo] = []
@@ -275,8 +276,14 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         for number in set(twins) - set(running):
             self.logger.info(f"SLURM job {number} of an earlier call is cancelled: replaced.")
             queue.cancel(number)
+            self._asked = -_MOMENT_SECONDS
         if running:
-            self.logger.info(f"Job {job.jobid} waits for SLURM job {running[0]}, which makes some.")
+            said = (
+                f"Job {job.jobid} waits for SLURM job {running[0]}, which makes some of its files."
+            )
+            if said not in self._told:
+                self.logger.info(said)
+                self._told.add(said)
             self._hold(job)
         return bool(running)
 
