@@ -94,7 +94,7 @@ def whole(cluster: Cluster, workers: int) -> dict[str, Any]:
         subprocess.run(
             [sys.executable, "-m", "snakemake", "--profile", str(HERE.parent / "slurm"),
              "--configfile", "empty.yaml", "--jobs", str(workers), "--latency-wait", "5",
-             "--slurm-init-seconds-before-status-checks", "2", "--quiet", "all"],
+             "--nfe-slurm-init-seconds-before-status-checks", "2", "--quiet", "all"],
             cwd=folder, env=cluster.environment, check=True,
         )  # fmt: skip
         wall = time.monotonic() - started

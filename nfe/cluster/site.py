@@ -13,11 +13,18 @@ from nfe.common.errors import InputError, unknown
 FILE = Path("slurm", "site.yaml")
 PREFIX = "NFE_SLURM_"
 
+# Shell code of a command that is not in a job: exec, so that the signal that asks a run to save its
+# state reaches the process that trains.
+HERE = 'stay() { exec "$@"; }; '
+# In a job, the folder that data are copied to: the option for it, where there is one.
+SCRATCH = "NFE_JOB_SCRATCH"
+SCRATCH_OPTION = f'${{{SCRATCH}:+--scratch "${SCRATCH}"}}'
+
 # SIGTERM comes before pre-emption, cancellation and the time limit. A job that then ended by itself
 # would count as failed, and SLURM would not put it back into the queue: so once the state is saved
 # it stays until SLURM ends it. Bash runs the trap when the command has ended.
 _STAY = (
-    'stay() {{ {}local told= status=0; trap told=1 TERM; "$@" || status=$?; '
+    'stay() {{ {}local told= status=0; trap told=1 TERM; {}"$@" || status=$?; '
     '[ -z "$told" ] || sleep 300; return $status; }}; '
 )
 # Without its modules a job could run on other libraries, or on none: it ends, and says why.
@@ -46,6 +53,7 @@ class Site:
         workers_per_gpu: how many runs of one job train on its GPU at the same time, in processes of
             their own; also of jobs on this machine. The runs are the same.
         max_minutes: longest time limit that a job may ask for; longer runs continue in the next.
+        max_jobs: how many jobs may be queued or running at once.
     """
 
     partition: str = ""
@@ -60,6 +68,7 @@ class Site:
     scratch: str = ""
     workers_per_gpu: int = 1
     max_minutes: int = 1440
+    max_jobs: int = 500
 
     def resources(self) -> dict[str, str]:
         """Return the default resources of every job, quoted for Snakemake."""
@@ -77,9 +86,11 @@ class Site:
         A job that asked for no GPU sees none, also where the cluster itself would not hide them.
         """
         load = _LOAD.format(self.modules) if self.modules else ""
-        return ("" if gpus else "export CUDA_VISIBLE_DEVICES=; ") + _STAY.format(load)
+        hide = "" if gpus else "export CUDA_VISIBLE_DEVICES=; "
+        scratch = f"export {SCRATCH}={shlex.quote(self.scratch)}; " if self.scratch else ""
+        return hide + scratch + _STAY.format(load, self._launcher())
 
-    def launcher(self) -> str:
+    def _launcher(self) -> str:
         """Return what stands before each job's command."""
         return f"apptainer exec --nv {shlex.quote(self.container)} " if self.container else ""
 
@@ -108,6 +119,7 @@ def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site
     numbers = {
         "workers_per_gpu": _whole(values, "workers_per_gpu", "whole numbers from 1", file),
         "max_minutes": _whole(values, "max_minutes", "whole minutes from 1", file),
+        "max_jobs": _whole(values, "max_jobs", "whole numbers from 1", file),
     }
     return Site(**{**values, **numbers})
 

@@ -48,7 +48,11 @@ class Checkout:
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, folder / name)
-        (folder / "suite.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        self.configure(config)
+
+    def configure(self, config: dict[str, Any]) -> None:
+        """Write the suite's configuration."""
+        (self.folder / "suite.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
     def start(self, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
         """Start snakemake; what it says goes to a file of its own."""
@@ -77,7 +81,7 @@ class Checkout:
 
     def submit(self, cluster: Cluster, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         """Start snakemake with the profile; only its first look at the jobs comes sooner."""
-        sooner = ("--slurm-init-seconds-before-status-checks", "2")
+        sooner = ("--nfe-slurm-init-seconds-before-status-checks", "2")
         return self.start(
             {**cluster.environment, **settings}, "--profile", "slurm", *sooner, *arguments
         )

@@ -54,6 +54,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={dbd}
 AccountingStoragePass={folder}/munge.socket
 AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=limits
 JobAcctGatherType=jobacct_gather/none
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -207,6 +208,26 @@ class Cluster:
         """Return the numbers of the jobs that train in a checkout and are not yet done."""
         lines = (line.split("|") for line in self.queue("%i|%Z|%k"))
         return [i for i, at, what in lines if at == str(folder) and "train" in what]
+
+    @contextlib.contextmanager
+    def forgetful(self) -> Iterator[None]:
+        """Let the controller lose all jobs, and run without accounting meanwhile."""
+        path = self.folder / "slurm.conf"
+        written = path.read_text()
+        kept = [line for line in written.splitlines() if not line.startswith("AccountingStorage")]
+        self.stop("slurmctld")
+        shutil.rmtree(self.folder / "ctld")
+        (self.folder / "ctld").mkdir()
+        path.write_text("\n".join([*kept, "AccountingStorageType=accounting_storage/none", ""]))
+        self.start("slurmctld")
+        self._wait_for_nodes()
+        try:
+            yield
+        finally:
+            self.stop("slurmctld")
+            path.write_text(written)
+            self.start("slurmctld")
+            self._wait_for_nodes()
 
     @contextlib.contextmanager
     def paused(self, job: str) -> Iterator[None]:

@@ -46,14 +46,11 @@ SITE = site.load()
 GPUS = config.get("gpus", 0)
 # Jobs that ask for a GPU do not fall back to the CPU in silence.
 ASKED = f" --gpus {GPUS}" if GPUS else ""
-# exec: the signal that asks a run to save its state reaches the process that trains.
-START = "exec "
-STAGE = ""
-if workflow.remote_exec:
-    # Snakemake formats the prefix: doubled braces stay braces.
-    shell.prefix(SITE.setup(GPUS).replace("{", "{{").replace("}", "}}"))
-    START = f"stay {SITE.launcher()}"
-    STAGE = f"--scratch {shlex.quote(SITE.scratch)}" if SITE.scratch else ""
+# Jobs on a cluster get their own beginning from nfe.cluster.executor. Snakemake formats the prefix:
+# doubled braces stay braces.
+shell.prefix(f"set -euo pipefail; {site.HERE}".replace("{", "{{").replace("}", "}}"))
+START = "stay "
+STAGE = site.SCRATCH_OPTION if SITE.scratch else ""
 TRAIN = f"{START}{BENCH}{ASKED}"
 # What others have trained is combined without a GPU, and nothing is trained in its place.
 COMBINE = f"{START}env CUDA_VISIBLE_DEVICES= {BENCH}" if GPUS else TRAIN
