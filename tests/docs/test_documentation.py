@@ -330,16 +330,18 @@ HOW: dict[str, tuple[str, str]] = {
         "nfe-bench plan --config config/quick.yaml | head -1",
         "seconds more for the larger suite",
     ),
-    "nfe-bench plan --config config/paper.yaml | tail -1": (
-        "nfe-bench plan --config config/quick.yaml | tail -1",
-        "seconds more for the larger suite",
-    ),
     'sinfo -o "%P %a %l %G"': CLUSTER,
     "sacctmgr show assoc user=$USER format=account,qos": CLUSTER,
-    "squeue --me": CLUSTER,
+    "nfe-bench status --config config/paper.yaml": (
+        "nfe-bench status --config config/quick.yaml",
+        "seconds more for the larger suite",
+    ),
+    "nfe-bench status --config config/paper.yaml --watch 60": (
+        "tests/cluster/test_standing.py",
+        "would watch for weeks",
+    ),
     'squeue --me -o "%i %T %k"': CLUSTER,
     "head -1 logs/paper/train_000.log": CLUSTER,
-    "ls results/paper/runs/*/metrics.json | wc -l": CLUSTER,
 }
 # Seconds each: snakemake and dvc import much.
 SLOW = (
@@ -379,6 +381,7 @@ NAMED = {
     "nfe-bench data card",
     "nfe-bench run",
     "nfe-bench run --workers",
+    "nfe-bench status",
     "git clone",
 }
 

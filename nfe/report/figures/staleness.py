@@ -43,7 +43,9 @@ def _differences(new: Path, old: Path, name: str) -> Iterator[str]:
         yield f"{missing[0]}: missing"
         return
     vector = f"{name}.svg"
-    if not same_drawing((old / vector).read_text(encoding="utf-8"), (new / vector).read_text(encoding="utf-8")):
+    if not same_drawing(
+        (old / vector).read_text(encoding="utf-8"), (new / vector).read_text(encoding="utf-8")
+    ):
         yield f"{old / vector}: stale: not what the suite's rows give; draw it again"
         return
     if (old / vector).read_bytes() != (new / vector).read_bytes():
