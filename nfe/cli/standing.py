@@ -35,13 +35,13 @@ def status(arguments: argparse.Namespace) -> int:
 
 def _show(suite: "Suite", root: Path, gpus: int, again: int | None) -> bool:
     """Print where runs stand; return whether some are neither finished nor failed."""
-    from nfe.cluster import jobs
+    from nfe.cluster import jobs, site
     from nfe.cluster.standing import State, survey
 
     note = ""
     try:
         # Jobs are submitted where the workflow is started.
-        queued = jobs.queued(Path())
+        queued = jobs.queued(Path(), site.load().clusters)
     except InputError as error:
         queued, note = [], f"{error}: which runs are queued is not known"
     results = root / "results" / suite.name

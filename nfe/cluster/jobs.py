@@ -43,11 +43,12 @@ class Job:
         return self.state == "PENDING"
 
 
-def queued(folder: Path) -> list[Job] | None:
+def queued(folder: Path, clusters: str = "") -> list[Job] | None:
     """Return this user's jobs that were submitted in a folder; None where there is no SLURM.
 
     Args:
         folder: the working directory of the jobs.
+        clusters: where they are, if it is not the default cluster.
 
     Raises:
         InputError: squeue does not answer.
@@ -55,6 +56,7 @@ def queued(folder: Path) -> list[Job] | None:
     if shutil.which("squeue") is None:
         return None
     command = ["squeue", f"--user={os.getuid()}", "--noheader", f"--format={_COLUMNS}"]
+    command += [f"--clusters={clusters}"] if clusters else []
     try:
         done = subprocess.run(
             command,
