@@ -85,7 +85,7 @@ class Site:
     def options(self, more: str = "") -> str:
         """Return the options of sbatch for which Snakemake's plugin has no resource."""
         found = ["--signal=TERM@120", "--open-mode=append", *self._placed()]
-        return " ".join([*found, *filter(None, [self.extra, more])])
+        return " ".join([*map(shlex.quote, found), *filter(None, [self.extra, more])])
 
     def srun_options(self) -> list[str]:
         """Return the options with which srun starts on a node that a job could have."""

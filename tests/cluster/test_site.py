@@ -326,7 +326,7 @@ def test_data_of_evaluations_are_looked_for(clean, config):
 def test_further_options_reach_every_job():
     chosen = site.Site(reservation="course", exclude="gpu[07-09]", extra="--nice=5", clusters="b")
     assert chosen.options("--exclusive") == (
-        "--signal=TERM@120 --open-mode=append --reservation=course --exclude=gpu[07-09] --nice=5 "
+        "--signal=TERM@120 --open-mode=append --reservation=course '--exclude=gpu[07-09]' --nice=5 "
         "--exclusive"
     )
     assert chosen.resources() == {"clusters": "'b'"}
