@@ -200,7 +200,7 @@ def _node(chosen: site.Site, gpus: int) -> Finding:
         return Finding(
             True, "node", f"a job starts there, on {done.stdout.strip().splitlines()[-1]}"
         )
-    if re.search("allocat.*(immediate|busy)|Unable to allocate", done.stderr):
+    if re.search("nodes are busy|[Ii]mmediate", done.stderr):
         said = f"none free within {_NODE_SECONDS} s: modules, container, scratch, GPU not tried"
         return Finding(None, "node", f"{said} ({lines[-1].strip()})")
     # What the job itself says stands before what srun says of its end.
