@@ -23,6 +23,7 @@ RUN, PARSED = "run", "parsed"
 NETWORK = "downloads hundreds of megabytes; tests/data/test_download.py fetches from a local server"
 HOURS = "trains for longer than a test may; what it calls is tested by"
 CLUSTER = "tests/slurm/test_suites.py", "needs a SLURM cluster; the tests start one"
+OWN_FOLDER = "true", "a reader's own folder"
 OWN_IMAGES = "tests/workflow/test_own_images.py"
 HOW: dict[str, tuple[str, str]] = {
     # README
@@ -332,6 +333,18 @@ HOW: dict[str, tuple[str, str]] = {
     ),
     'sinfo -o "%P %a %l %G"': CLUSTER,
     "sacctmgr show assoc user=$USER format=account,qos": CLUSTER,
+    "mkdir -p /project/ME/nfe-venv": OWN_FOLDER,
+    "ln -s /project/ME/nfe-venv .venv": OWN_FOLDER,
+    "export UV_CACHE_DIR=/project/ME/uv PIP_CACHE_DIR=/project/ME/pip": OWN_FOLDER,
+    ".venv/bin/uv pip install --python .venv/bin/python --reinstall-package torch "
+    "--reinstall-package torchvision --torch-backend=cu126 torch==2.12.1 torchvision==0.27.1": (
+        "tests/docs/test_other_builds.py",
+        "downloads gigabytes; its words are accepted",
+    ),
+    "sbatch slurm/head.sh --configfile config/paper.yaml": (
+        "tests/slurm/test_head.py",
+        "needs a SLURM cluster; the tests start one",
+    ),
     "nfe-bench status --config config/paper.yaml": (
         "nfe-bench status --config config/quick.yaml",
         "seconds more for the larger suite",
