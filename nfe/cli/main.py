@@ -14,6 +14,7 @@ from nfe.cli.new import add_new_commands
 from nfe.cli.planning import doctor, list_names, plan, snakefile
 from nfe.cli.results import diff, figure, page, tables, tune
 from nfe.cli.runs import benchmark, latency, run, train
+from nfe.cli.standing import status
 from nfe.cli.status import FAILED, INTERRUPTED
 from nfe.common.errors import DivergenceError, InputError, Interrupted
 
@@ -92,6 +93,19 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--summary", action="store_true", help="do not list the runs")
 
 
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    _config_option(parser)
+    parser.add_argument("--root", type=Path, help="folder of results/ (default: the suite's)")
+    parser.add_argument(
+        "--watch",
+        type=int,
+        nargs="?",
+        const=30,
+        metavar="SECONDS",
+        help="look again every so many seconds (30) until no run is left",
+    )
+
+
 def _tune_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--runs", type=Path, required=True, help="runs.csv of a stage of tuning")
     p.add_argument("--config", type=Path, help="the first stage's suite (none: a plain grid)")
@@ -163,6 +177,7 @@ def build_parser() -> argparse.ArgumentParser:
     _tune_options(command("tune", tune))
     _plan_options(command("plan", plan))
     _config_option(command("doctor", doctor))
+    _status_options(command("status", status))
 
     command("snakefile", snakefile)
     p = command("list", list_names)

@@ -33,8 +33,8 @@ def doctor(arguments: argparse.Namespace) -> int:
 
     missing = 0
     for finding in examine(read_config(arguments.config)):
-        print(f"{'ok' if finding.good else 'MISSING':8}{finding.what:10} {finding.said}")
-        missing += not finding.good
+        print(f"{finding.verdict:8}{finding.what:10} {finding.said}", flush=True)
+        missing += finding.good is False
     return FAILED if missing else 0
 
 

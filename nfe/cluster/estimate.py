@@ -126,7 +126,8 @@ def cost(run: Run) -> Cost:
     return _counted[name]
 
 
-def _images(run: Run) -> int:
+def training_images(run: Run) -> int:
+    """Return how many training images the run's data have, held-out ones included."""
     card = run.card
     return card.classes * (card.images_per_class or datasets.dataset(card.name).images_per_class)
 
@@ -135,7 +136,9 @@ def training_macs(run: Run) -> float:
     """Return the multiply-adds of a run's training; 0 where it combines others."""
     if run.members():
         return 0.0
-    return cost(run).step_macs * _images(run) * run.epochs * run.method_settings().trainings()
+    return (
+        cost(run).step_macs * training_images(run) * run.epochs * run.method_settings().trainings()
+    )
 
 
 def seconds(run: Run, device: Device) -> float:
@@ -145,7 +148,7 @@ def seconds(run: Run, device: Device) -> float:
     trained = run.epochs * run.method_settings().trainings()
     # A step takes as many times a single network's launches as it takes its multiply-adds.
     networks = max(1.0, cost(run).step_macs / cost(costs.plain(run)).step_macs)
-    steps = trained * math.ceil(_images(run) / run.recipe.batch_size) * networks
+    steps = trained * math.ceil(training_images(run) / run.recipe.batch_size) * networks
     return max(training_macs(run) / device.speed(run.precision), steps * device.step_seconds)
 
 
@@ -170,7 +173,7 @@ def _tested(run: Run) -> int:
     card, dataset = run.card, datasets.dataset(run.dataset)
     most = card.classes * dataset.images_per_class
     official = dataset.test_images * card.classes // datasets.whole(card).classes
-    extended = most - _images(run) if card.test_images == EXTENDED else 0
+    extended = most - training_images(run) if card.test_images == EXTENDED else 0
     return (official or most) + extended
 
 
@@ -186,7 +189,7 @@ def evaluated_images(run: Run, ood: Sequence[str], corrupted: bool) -> int:
     """
     tested = _tested(run)
     outside = sum(outliers.count(run.card, name) or tested for name in ood)
-    heldout = _images(run) // splits.ONE_IN
+    heldout = training_images(run) // splits.ONE_IN
     return tested + heldout + outside + (CORRUPTED_SETS * tested if corrupted else 0)
 
 
@@ -229,7 +232,7 @@ def memory_mb(runs: Sequence[Run], finished: bool = False) -> int:
 
     Pruning by data looks at many images at once, before training: not where runs are finished.
     """
-    data = max(_images(run) * run.card.channels * run.card.resolution**2 for run in runs)
+    data = max(training_images(run) * run.card.channels * run.card.resolution**2 for run in runs)
     return (
         4000
         + math.ceil(3 * data / 1e6)

@@ -74,6 +74,26 @@ def costs(suite: Suite, results: Path, gpu: str | None, gpus: int) -> list[Cost]
     ]
 
 
+def expected(suite: Suite, results: Path, gpus: int) -> Cost:
+    """Return the cost on the device on which most runs were made, or else on a modest one.
+
+    Args:
+        suite: the suite.
+        results: its results folder, which may not exist.
+        gpus: GPUs that the suite's jobs ask for.
+
+    Raises:
+        InputError: a run's files are damaged.
+    """
+    measured = finished(suite, results)
+    if not measured:
+        return _cost(suite, estimate.modest(gpus), {})
+    name = max(measured, key=lambda name: len(measured[name]))
+    named = (device for device in estimate.gpus().values() if _is(device, name))
+    device = next(named, None) or _other(name, gpus)
+    return _cost(suite, device, _times(device, measured))
+
+
 def finished(suite: Suite, results: Path) -> dict[str, dict[str, float]]:
     """Return the training seconds of the suite's finished runs, by device and run."""
     found: dict[str, dict[str, float]] = {}

@@ -47,6 +47,11 @@ class Site:
         qos: quality of service.
         gpu_model: type of GPU, as in ``--gpus=TYPE:1``.
         constraint: node features.
+        reservation: reservation to run in.
+        exclude: nodes to stay away from, as ``sbatch --exclude`` takes them.
+        clusters: cluster to submit to, where there are several.
+        extra: further options of sbatch, as they are typed.
+        request_memory: whether jobs ask for memory (``--mem``); some sites refuse that.
         modules: environment modules that each job loads, separated by spaces.
         container: Apptainer image in which each job's commands run.
         scratch: folder on each node's own disk to which data are copied once.
@@ -63,6 +68,11 @@ class Site:
     qos: str = ""
     gpu_model: str = ""
     constraint: str = ""
+    reservation: str = ""
+    exclude: str = ""
+    clusters: str = ""
+    extra: str = ""
+    request_memory: bool = True
     modules: str = ""
     container: str = ""
     scratch: str = ""
@@ -77,8 +87,30 @@ class Site:
             "slurm_account": self.account,
             "qos": self.qos,
             "constraint": self.constraint,
+            "clusters": self.clusters,
         }
         return {name: repr(value) for name, value in named.items() if value}
+
+    def options(self, more: str = "") -> str:
+        """Return the options of sbatch for which Snakemake's plugin has no resource."""
+        found = ["--signal=TERM@120", "--open-mode=append", *self._placed()]
+        return " ".join([*map(shlex.quote, found), *filter(None, [self.extra, more])])
+
+    def srun_options(self) -> list[str]:
+        """Return the options with which srun starts on a node that a job could have."""
+        named = {
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "clusters": self.clusters,
+        }
+        found = [f"--{name}={value}" for name, value in named.items() if value]
+        return [*found, *self._placed(), *shlex.split(self.extra)]
+
+    def _placed(self) -> list[str]:
+        named = {"reservation": self.reservation, "exclude": self.exclude}
+        return [f"--{name}={value}" for name, value in named.items() if value]
 
     def setup(self, gpus: int) -> str:
         """Return the shell code that each job starts with; it defines ``stay COMMAND …``.
@@ -116,12 +148,21 @@ def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site
             raise unknown(f"setting in {variable} (environment):", key, fields)
         values[key] = environment[variable]
     values = {key: "" if value is None else str(value) for key, value in values.items()}
+    asks = _flag(values, "request_memory", file)
     numbers = {
         "workers_per_gpu": _whole(values, "workers_per_gpu", "whole numbers from 1", file),
         "max_minutes": _whole(values, "max_minutes", "whole minutes from 1", file),
         "max_jobs": _whole(values, "max_jobs", "whole numbers from 1", file),
     }
-    return Site(**{**values, **numbers})
+    return Site(**{**values, **numbers, "request_memory": asks})
+
+
+def _flag(values: Mapping[str, str], key: str, file: Path) -> bool:
+    """Return a setting that is true or false."""
+    text = values.get(key, "true").lower()
+    if text not in ("true", "false"):
+        raise InputError(f"{key} is {text!r} ({file}): allowed: true, false")
+    return text == "true"
 
 
 def _whole(values: Mapping[str, str], key: str, allowed: str, file: Path) -> int:

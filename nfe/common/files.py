@@ -2,12 +2,14 @@
 
 import contextlib
 import csv
+import datetime
 import errno
 import fcntl
 import io
 import json
 import logging
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 from nfe.common.errors import InputError
 
 _log = logging.getLogger(__name__)
+_LOCK = ".lock"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -132,15 +135,17 @@ def alone(folder: Path) -> Iterator[None]:
     """Hold the folder; a second process waits here until the first is done.
 
     The lock is one on the file ``.lock`` in it: network file systems lock files between
-    machines, but not folders. It ends with the process, however that ends.
+    machines, but not folders. It ends with the process, however that ends. The file says who
+    holds it (see ``holder``).
     """
-    path = folder / ".lock"
+    path = folder / _LOCK
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(descriptor, folder)
             # Whoever held it before removed the file: then the lock is on nothing.
             if _stands(descriptor, path):
+                _sign(descriptor)
                 try:
                     yield
                 finally:
@@ -148,6 +153,49 @@ def alone(folder: Path) -> Iterator[None]:
                 return
         finally:
             os.close(descriptor)
+
+
+def _sign(descriptor: int) -> None:
+    """Write into a lock's file who holds it: for people, so that a full disk is no reason to stop.
+
+    What a killed process has left there is overwritten.
+    """
+    told = {
+        "machine": os.environ.get("SLURMD_NODENAME", platform.node()),
+        "process": os.getpid(),
+        "job": os.environ.get("SLURM_JOB_ID", ""),
+        "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(told).encode(), 0)
+
+
+def holder(folder: Path) -> dict[str, Any] | None:
+    """Return who holds a folder: machine, process, job (of SLURM, or empty) and since when.
+
+    Returns:
+        None where nobody does; nothing in it where the holder has not said yet, or where the
+        file system has no locks and the file may be one that a killed process has left.
+    """
+    try:
+        descriptor = os.open(folder / _LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        try:
+            told: dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0))
+        except ValueError:
+            return {}
+        return told
+    except OSError:
+        return {}
+    else:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int, folder: Path) -> None:

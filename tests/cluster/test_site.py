@@ -2,14 +2,16 @@
 
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import ROOT
 
-from nfe.cluster import estimate, site
+from nfe.cluster import estimate, site, storage
 from nfe.cluster.doctor import examine
+from nfe.cluster.finding import Finding
 from nfe.common.errors import InputError
 
 SINFO = "low*|up|1-00:00:00|gpu:2\nlong|up|infinite|gpu:a100:4\noff|down|30:00|(null)"
@@ -37,10 +39,14 @@ def clean(monkeypatch, tmp_path):
     return tmp_path
 
 
-def tool(folder: Path, name: str, prints: str) -> None:
+def program(folder: Path, name: str, does: str) -> None:
     path = folder / "bin" / name
-    path.write_text(f"#!/bin/sh\nprintf '%s\\n' '{prints}'\n")
+    path.write_text(f"#!/bin/sh\n{does}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def tool(folder: Path, name: str, prints: str) -> None:
+    program(folder, name, f"printf '%s\\n' '{prints}'")
 
 
 @pytest.fixture
@@ -48,12 +54,16 @@ def cluster(clean):
     tool(clean, "sbatch", "")
     tool(clean, "scontrol", "Slurmctld(primary) at head is UP")
     tool(clean, "sinfo", SINFO)
-    tool(clean, "sacctmgr", "bench")
+    tool(clean, "sacctmgr", "bench|normal,long\nspare|spare")
     return clean
 
 
 def missing(config) -> set[str]:
-    return {finding.what for finding in examine(config) if not finding.good}
+    return {finding.what for finding in examine(config) if finding.good is False}
+
+
+def found(config, what: str) -> list[Finding]:
+    return [finding for finding in examine(config) if finding.what == what]
 
 
 def test_the_environment_goes_before_the_file(tmp_path):
@@ -105,6 +115,16 @@ def test_nothing_is_missing(cluster, config):
         ({"PARTITION": "long", "MAX_MINUTES": "99999", "GPU_MODEL": "a100"}, set()),
         ({"GPU_MODEL": "a100"}, {"gpu"}),
         ({"ACCOUNT": "other"}, {"account"}),
+        ({"ACCOUNT": "bench", "QOS": "long"}, set()),
+        ({"QOS": "spare"}, set()),
+        ({"ACCOUNT": "bench", "QOS": "spare"}, {"qos"}),
+        ({"QOS": "none"}, {"qos"}),
+        ({"PARTITION": "low,long"}, set()),
+        ({"PARTITION": "low,nowhere"}, {"partition"}),
+        ({"PARTITION": "low,off"}, {"partition"}),
+        ({"CPU_PARTITION": "nowhere"}, {"partition"}),
+        ({"PARTITION": "low,long", "MAX_MINUTES": "9999", "GPU_MODEL": "a100"}, set()),
+        ({"CONTAINER": "none.sif"}, {"site"}),
         ({"PARTITION_LIMITS": "none.yaml"}, {"site"}),
     ],
 )
@@ -112,6 +132,213 @@ def test_what_the_cluster_lacks_is_named(settings, what, cluster, config, monkey
     for key, value in settings.items():
         monkeypatch.setenv(f"NFE_SLURM_{key}", value)
     assert missing(config) == what
+
+
+SEVERAL = "low*|up|1-00:00:00|lustre:1,gpu:a100:4(S:0-1),shard:16,gpu:v100:2"
+
+
+@pytest.mark.parametrize(
+    ("gres", "model", "gpus", "good"),
+    [
+        (SEVERAL, "", 4, True),
+        (SEVERAL, "", 5, False),
+        (SEVERAL, "a100", 4, True),
+        (SEVERAL, "v100", 2, True),
+        (SEVERAL, "v100", 4, False),
+        # No model that only begins or ends so.
+        (SEVERAL, "a10", 1, False),
+        ("low*|up|infinite|gpu:a100_1g.5gb:7", "a100_1g.5gb", 1, True),
+        ("low*|up|infinite|gpu:a100-sxm4-80gb:4(S:0,1)", "", 4, True),
+        ("low*|up|infinite|shard:gpu:4", "", 1, False),
+        ("low*|up|infinite|(null)", "", 1, False),
+    ],
+)
+def test_generic_resources_are_read_as_slurm_writes_them(
+    gres, model, gpus, good, cluster, config, monkeypatch
+):
+    tool(cluster, "sinfo", gres)
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", model)
+    (finding,) = found({**config, "gpus": gpus}, "gpu")
+    assert finding.good is good, finding.said
+
+
+def test_a_hyphenated_model_is_refused_before_snakemake_does(cluster, config, monkeypatch):
+    tool(cluster, "sinfo", "low*|up|infinite|gpu:a100-sxm4-80gb:4")
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100-sxm4-80gb")
+    (finding,) = found(config, "gpu")
+    assert not finding.good
+    assert "letters, digits, _ and . alone" in finding.said
+    # Its memory is known all the same.
+    (memory,) = found(config, "memory")
+    assert memory.said.startswith("a100 has ")
+
+
+@pytest.mark.parametrize("model", ["rtx-4090", "nvidia_geforce_rtx_4090"])
+def test_a_model_is_known_however_it_is_written(model, cluster, config, monkeypatch):
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", model)
+    (memory,) = found(config, "memory")
+    assert memory.said.startswith("rtx4090 has 24 GB")
+
+
+@pytest.mark.parametrize(
+    "sacctmgr",
+    [
+        "echo 'sacctmgr: error: Connection refused' >&2; exit 1",
+        "echo 'sacctmgr: error: Sending PersistInit msg: Connection refused' >&2",
+    ],
+)
+def test_an_account_is_not_judged_without_the_database(sacctmgr, cluster, config, monkeypatch):
+    program(cluster, "sacctmgr", sacctmgr)
+    assert [finding.good for finding in found(config, "account")] == [True]
+    monkeypatch.setenv("NFE_SLURM_ACCOUNT", "bench")
+    monkeypatch.setenv("NFE_SLURM_QOS", "long")
+    (finding,) = found(config, "account")
+    assert finding.good is None
+    assert finding.said.startswith("bench, long: not checked")
+    assert finding.verdict == "UNCLEAR"
+
+
+def test_what_a_partition_admits(cluster, config, monkeypatch):
+    shown = "PartitionName=low AllowGroups=ALL AllowAccounts=spare DenyQos=long TotalNodes=2"
+    up = "Slurmctld(primary) at head is UP"
+    program(cluster, "scontrol", f'[ "$1" = ping ] && echo "{up}" || echo "{shown}"')
+    assert missing(config) == set()
+    monkeypatch.setenv("NFE_SLURM_ACCOUNT", "bench")
+    assert missing(config) == {"account"}
+    monkeypatch.setenv("NFE_SLURM_ACCOUNT", "spare")
+    assert missing(config) == set()
+    monkeypatch.setenv("NFE_SLURM_ACCOUNT", "bench")
+    monkeypatch.setenv("NFE_SLURM_QOS", "long")
+    assert missing(config) == {"account", "qos"}
+
+
+def node(folder: Path) -> None:
+    """Let srun be a node: this machine, with what its options were in a file."""
+    program(
+        folder,
+        "srun",
+        f'echo "$@" > {folder}/asked\nwhile [ "$1" != bash ]; do shift; done; shift\n'
+        'PATH=/usr/bin:/bin exec /bin/bash "$@"',
+    )
+
+
+def test_a_node_without_a_gpu(cluster, config, monkeypatch):
+    node(cluster)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("NFE_SLURM_RESERVATION", "course")
+    monkeypatch.setenv("NFE_SLURM_EXTRA", "--licenses=gpu:1 --nice=5")
+    (finding,) = found(config, "node")
+    assert finding.good is False
+    assert "a GPU is asked for and PyTorch" in finding.said
+    asked = (cluster / "asked").read_text()
+    assert "--reservation=course --licenses=gpu:1 --nice=5 --gpus=1 bash -c" in asked
+    monkeypatch.setenv("NFE_ALLOW_CPU", "1")
+    monkeypatch.setenv("NFE_SLURM_SCRATCH", str(cluster / "disk"))
+    (finding,) = found(config, "node")
+    assert finding.good, finding.said
+    assert finding.said.startswith("a job starts there, on ")
+    assert (cluster / "disk").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"MODULES": "cuda/12.8"}, "module load cuda/12.8 failed"),
+        ({"SCRATCH": "/proc/none"}, "scratch: cannot write to /proc/none"),
+    ],
+)
+def test_what_a_node_lacks(settings, said, cluster, config, monkeypatch):
+    node(cluster)
+    monkeypatch.setenv("NFE_ALLOW_CPU", "1")
+    for key, value in settings.items():
+        monkeypatch.setenv(f"NFE_SLURM_{key}", value)
+    (finding,) = found(config, "node")
+    assert finding.good is False
+    assert said in finding.said
+
+
+def test_a_busy_cluster_is_no_fault(cluster, config):
+    busy = "srun: error: Unable to allocate resources: Requested nodes are busy"
+    program(cluster, "srun", f"echo '{busy}' >&2; exit 1")
+    (finding,) = found(config, "node")
+    assert finding.good is None
+    assert "none free within 60 s" in finding.said
+
+
+@pytest.mark.parametrize(
+    ("tools", "left"),
+    [
+        ({"lfs": "     /lustre 4000000 0 5000000 - 90 0 100 -"}, (1.024, 10)),
+        # A long mount point has a line of its own; what is exceeded has a star.
+        ({"lfs": "/a/long/mount/point\n   6000000* 0 5000000 6d 90 0 0 -"}, (0, None)),
+        (
+            {
+                "quota": "Disk quotas for user me (uid 1000):\n"
+                " Filesystem blocks quota limit grace files quota limit grace\n"
+                " fs:/home 4000000 5000000 0 0 90 0 0 0"
+            },
+            (1.024, None),
+        ),
+        ({"quota": "Disk quotas for user me (uid 1000): none"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_quota_leaves(tools, left, clean):
+    for name, prints in tools.items():
+        tool(clean, name, prints)
+    found = storage.quota(clean)
+    expected = None if left is None else storage.Quota(pytest.approx(left[0]), left[1])
+    assert found == expected
+
+
+def test_a_quota_counts_and_not_only_free_space(clean, config):
+    assert missing(config) == set()
+    tool(clean, "lfs", "/lustre 4999999 0 5000000 - 90 0 1000 -")
+    assert missing(config) == {"disk"}
+    tool(clean, "lfs", "/lustre 4000000 0 5000000 - 995 0 1000 -")
+    assert missing(config) == {"disk"}
+
+
+def test_the_environment_has_a_size(clean, config, monkeypatch):
+    for number in range(3):
+        (clean / "env" / str(number)).mkdir(parents=True)
+        with open(clean / "env" / str(number) / "file", "wb") as file:
+            file.truncate(200_000_000)
+    monkeypatch.setattr(sys, "prefix", str(clean / "env"))
+    (finding,) = found(config, "python")
+    assert finding.said == f"{clean / 'env'}: 0.6 GB, 3 files"
+    monkeypatch.setenv("HOME", str(clean))
+    (finding,) = found(config, "python")
+    assert "in your home folder" in finding.said
+
+
+def test_data_of_evaluations_are_looked_for(clean, config):
+    suite = {**config, "dataset": "cifar10", "gpus": 0}
+    asked = {**suite, "evaluate": {"ood": ["svhn", "photographs"], "corruptions": True}}
+    said = [finding.said for finding in found(asked, "data")]
+    assert [words.split(" at ")[0] for words in said] == ["cifar10", "svhn", "cifar10-c"]
+    assert said[1].endswith("nfe-bench data prepare svhn")
+    assert missing(asked) == {"data"}
+    # One that fits no data of the suite is not evaluated.
+    assert missing({**config, "evaluate": {"ood": ["svhn"]}}) == set()
+
+
+def test_further_options_reach_every_job():
+    chosen = site.Site(reservation="course", exclude="gpu[07-09]", extra="--nice=5", clusters="b")
+    assert chosen.options("--exclusive") == (
+        "--signal=TERM@120 --open-mode=append --reservation=course '--exclude=gpu[07-09]' --nice=5 "
+        "--exclusive"
+    )
+    assert chosen.resources() == {"clusters": "'b'"}
+
+
+def test_a_site_may_refuse_memory(tmp_path):
+    file = tmp_path / "site.yaml"
+    file.write_text("request_memory: false")
+    assert not site.load(file, {}).request_memory
+    assert site.load(file, {"NFE_SLURM_REQUEST_MEMORY": "True"}).request_memory
+    with pytest.raises(InputError, match=r"request_memory is 'no'.*allowed: true, false"):
+        site.load(file, {"NFE_SLURM_REQUEST_MEMORY": "no"})
 
 
 def test_a_controller_that_is_down_is_named(cluster, config):

@@ -26,6 +26,7 @@ RUN, PARSED = "run", "parsed"
 NETWORK = "downloads hundreds of megabytes; tests/data/test_download.py fetches from a local server"
 HOURS = "trains for longer than a test may; what it calls is tested by"
 CLUSTER = "tests/slurm/test_suites.py", "needs a SLURM cluster; the tests start one"
+OWN_FOLDER = "true", "a reader's own folder"
 OWN_IMAGES = "tests/workflow/test_own_images.py"
 OWN_METHOD = (
     "tests/workflow/test_own_method_page.py",
@@ -374,16 +375,30 @@ HOW: dict[str, tuple[str, str]] = {
         "nfe-bench plan --config config/quick.yaml | head -1",
         "seconds more for the larger suite",
     ),
-    "nfe-bench plan --config config/paper.yaml | tail -1": (
-        "nfe-bench plan --config config/quick.yaml | tail -1",
-        "seconds more for the larger suite",
-    ),
     'sinfo -o "%P %a %l %G"': CLUSTER,
     "sacctmgr show assoc user=$USER format=account,qos": CLUSTER,
-    "squeue --me": CLUSTER,
+    "mkdir -p /project/ME/nfe-venv": OWN_FOLDER,
+    "ln -s /project/ME/nfe-venv .venv": OWN_FOLDER,
+    "export UV_CACHE_DIR=/project/ME/uv PIP_CACHE_DIR=/project/ME/pip": OWN_FOLDER,
+    ".venv/bin/uv pip install --python .venv/bin/python --reinstall-package torch "
+    "--reinstall-package torchvision --torch-backend=cu126 torch==2.12.1 torchvision==0.27.1": (
+        "tests/docs/test_other_builds.py",
+        "downloads gigabytes; its words are accepted",
+    ),
+    "sbatch slurm/head.sh --configfile config/paper.yaml": (
+        "tests/slurm/test_head.py",
+        "needs a SLURM cluster; the tests start one",
+    ),
+    "nfe-bench status --config config/paper.yaml": (
+        "nfe-bench status --config config/quick.yaml",
+        "seconds more for the larger suite",
+    ),
+    "nfe-bench status --config config/paper.yaml --watch 60": (
+        "tests/cluster/test_standing.py",
+        "would watch for weeks",
+    ),
     'squeue --me -o "%i %T %k"': CLUSTER,
     "head -1 logs/paper/train_000.log": CLUSTER,
-    "ls results/paper/runs/*/metrics.json | wc -l": CLUSTER,
 }
 # Seconds each: snakemake and dvc import much.
 SLOW = (
@@ -423,6 +438,7 @@ NAMED = {
     "nfe-bench data card",
     "nfe-bench run",
     "nfe-bench run --workers",
+    "nfe-bench status",
     "git clone",
 }
 

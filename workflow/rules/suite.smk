@@ -86,6 +86,8 @@ def growing(minutes, megabytes, more, cuts=0):
         return min(minutes * attempt, SITE.max_minutes)
 
     def mem_mb(wildcards, attempt):
+        if not SITE.request_memory:
+            return 0
         # None while the graph is made, and 0 within a job.
         settings = workflow.execution_settings
         failures = max(1, settings.retries if settings else 0)

@@ -1,0 +1,221 @@
+"""Whether a cluster has what slurm/site.yaml asks it for."""
+
+import getpass
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from nfe.cluster import site
+from nfe.cluster.finding import Finding, ask
+
+# What Snakemake's plugin takes for --gpus=TYPE:1.
+_GPU_MODEL = re.compile(r"[a-zA-Z0-9_.]+")
+# A node is waited for so long.
+_NODE_SECONDS = 60
+# On a node: what a job of the suite does in its first second, and which device it has then.
+_PROBE = """\
+from nfe.common.errors import InputError
+from nfe.common.precision import default_device, require_gpu
+from nfe.engine.environment import device_name
+try:
+    if {gpus}:
+        require_gpu()
+except InputError as error:
+    raise SystemExit(str(error))
+print(device_name(default_device()))
+"""
+
+
+def findings(chosen: site.Site, gpus: int) -> Iterator[Finding]:
+    """Yield what was found out about every key of the site.
+
+    Args:
+        chosen: the site's settings.
+        gpus: GPUs that a job asks for.
+    """
+    pinged = ask("scontrol", "ping")
+    if pinged is None or "UP" not in pinged:
+        yield Finding(False, "slurm", "the controller does not answer: scontrol ping")
+        return
+    yield Finding(True, "slurm", pinged.splitlines()[0])
+    partitions = list(_partitions(chosen, gpus))
+    yield from partitions
+    yield from _account(chosen)
+    yield from _paths(chosen)
+    if all(finding.good for finding in partitions):
+        yield _node(chosen, gpus)
+
+
+def _partitions(chosen: site.Site, gpus: int) -> Iterator[Finding]:
+    """Check the partitions: that they are up, their time limit and their GPUs.
+
+    SLURM takes several, separated by commas: a job goes to the one that starts it first.
+    """
+    listed = [line.split("|") for line in (ask("sinfo", "-h", "-o", "%P|%a|%l|%G") or "").split()]
+    names = sorted({line[0].rstrip("*") for line in listed})
+    default = next((p[0][:-1] for p in listed if p[0].endswith("*")), "")
+    wanted = [p.strip() for p in (chosen.partition or default).split(",") if p.strip()]
+    unknown = [
+        name for name in [*wanted, *filter(None, [chosen.cpu_partition])] if name not in names
+    ]
+    if unknown or not wanted:
+        named = ", ".join(map(repr, unknown)) or "no default one"
+        said = f"{named}: set partition in {site.FILE} to one of {', '.join(names)}"
+        yield Finding(False, "partition", said)
+        return
+    found = [line for line in listed if line[0].rstrip("*") in wanted]
+    for name in wanted:
+        up, limit = next(line[1:3] for line in found if line[0].rstrip("*") == name)
+        yield Finding(up == "up", "partition", f"{name}: {up}, time limit {limit}")
+        yield from _admission(name, chosen)
+    minutes = max(_minutes(line[2]) for line in found)
+    joined = ", ".join(wanted)
+    if minutes < chosen.max_minutes:
+        said = f"max_minutes is {chosen.max_minutes}, {joined} allows {minutes:g}: set it so"
+        yield Finding(False, "limit", f"{said} in {site.FILE}")
+    if gpus:
+        yield _gpu(chosen, gpus, joined, {line[3] for line in found})
+
+
+def _gpu(chosen: site.Site, gpus: int, where: str, offered: set[str]) -> Finding:
+    """Check that some node has as many GPUs of the model as a job asks for."""
+    model = chosen.gpu_model
+    if model and not _GPU_MODEL.fullmatch(model):
+        said = f"gpu_model {model!r}: Snakemake's plugin takes letters, digits, _ and . alone"
+        more = "leave it empty and choose the nodes by partition or constraint"
+        return Finding(False, "gpu", f"{said}: {more} ({site.FILE})")
+    kinds = sorted({gpu for gres in offered for gpu in _gpus(gres)})
+    good = any(count >= gpus and model in ("", kind) for kind, count in kinds)
+    told = ", ".join(f"{kind or 'GPUs'}:{count}" for kind, count in kinds) or "none"
+    asked = f"{model}:{gpus}" if model else str(gpus)
+    return Finding(good, "gpu", f"{where} offers {told} a node, each job asks for {asked}")
+
+
+def _gpus(gres: str) -> Iterator[tuple[str, int]]:
+    """Yield type and number of each kind of GPU in a node's generic resources.
+
+    As sinfo prints them: ``gpu:a100-sxm4:4(S:0-1),shard:16``, without a type ``gpu:2``.
+    """
+    for part in re.sub(r"\([^)]*\)", "", gres).split(","):
+        words = part.split(":")
+        if words[0] == "gpu" and words[-1].isdecimal():
+            yield ":".join(words[1:-1]), int(words[-1])
+
+
+def _minutes(limit: str) -> float:
+    """Return the minutes of a limit as sinfo prints it: days-hours:minutes:seconds."""
+    if limit in ("infinite", "n/a"):
+        return float("inf")
+    days, _, clock = limit.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    hours, minutes, _seconds = [0, 0, 0, *parts][-3:]
+    return int(days or 0) * 1440 + hours * 60 + minutes
+
+
+def _admission(partition: str, chosen: site.Site) -> Iterator[Finding]:
+    """Yield what of account and quality of service a partition does not admit."""
+    told = ask("scontrol", "show", "partition", partition, "--oneliner") or ""
+    settings = dict(word.split("=", 1) for word in told.split() if "=" in word)
+    for key, value, what in (
+        ("Accounts", chosen.account, "account"),
+        ("Qos", chosen.qos, "qos"),
+    ):
+        allowed, denied = settings.get(f"Allow{key}", "ALL"), settings.get(f"Deny{key}", "")
+        if value and allowed != "ALL" and value not in allowed.split(","):
+            yield Finding(False, what, f"{value}: partition {partition} admits {allowed}")
+        if value and value in denied.split(","):
+            yield Finding(False, what, f"{value}: partition {partition} denies {denied}")
+
+
+def _account(chosen: site.Site) -> Iterator[Finding]:
+    """Check account and quality of service against what the accounting lets the user have."""
+    user = getpass.getuser()
+    told = ask("sacctmgr", "-n", "-P", "list", "associations", f"user={user}", "format=account,qos")
+    if told is None:
+        named = [name for name in (chosen.account, chosen.qos) if name]
+        if named:
+            said = f"{', '.join(named)}: not checked, the accounting database does not answer"
+            yield Finding(None, "account", said)
+        else:
+            yield Finding(True, "account", "no accounting database answers: the defaults are used")
+        return
+    rows: dict[str, set[str]] = {}
+    for line in told.splitlines():
+        account, _, qos = line.partition("|")
+        rows.setdefault(account, set()).update(filter(None, qos.split(",")))
+    accounts = ", ".join(sorted(rows)) or "none"
+    if not chosen.account:
+        yield Finding(True, "account", f"the default of {accounts}")
+    else:
+        good = chosen.account in rows
+        yield Finding(good, "account", f"{chosen.account}: {user} may charge {accounts}")
+    if chosen.qos:
+        charged: Mapping[str, set[str]] = rows
+        if chosen.account in rows:
+            charged = {chosen.account: rows[chosen.account]}
+        offered = set().union(*charged.values())
+        said = f"{chosen.qos}: {user} may have {', '.join(sorted(offered)) or 'none'}"
+        yield Finding(chosen.qos in offered, "qos", said)
+
+
+def _paths(chosen: site.Site) -> Iterator[Finding]:
+    """Yield which files that the site names are missing."""
+    for key, path in (
+        ("partition_limits", chosen.partition_limits),
+        ("container", chosen.container),
+    ):
+        if path and not Path(path).exists():
+            yield Finding(False, "site", f"{key}: no file {path} ({site.FILE})")
+
+
+def _node(chosen: site.Site, gpus: int) -> Finding:
+    """Start on a node what a job starts: modules, container, scratch, Python, the GPU."""
+    if shutil.which("srun") is None:
+        return Finding(None, "node", "no srun on PATH: modules, container, scratch, GPU not tried")
+    options = [f"--immediate={_NODE_SECONDS}", "--nodes=1", "--ntasks=1", "--time=5"]
+    options += chosen.srun_options()
+    if gpus:
+        options.append(
+            f"--gpus={chosen.gpu_model}:{gpus}" if chosen.gpu_model else f"--gpus={gpus}"
+        )
+    command = ["srun", "--quiet", *options, "bash", "-c", _script(chosen, gpus)]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_NODE_SECONDS + 300,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return Finding(None, "node", f"srun: {error}")
+    lines = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]
+    if done.returncode == 0 and lines:
+        return Finding(
+            True, "node", f"a job starts there, on {done.stdout.strip().splitlines()[-1]}"
+        )
+    if re.search("nodes are busy|[Ii]mmediate", done.stderr):
+        said = f"none free within {_NODE_SECONDS} s: modules, container, scratch, GPU not tried"
+        return Finding(None, "node", f"{said} ({lines[-1].strip()})")
+    # What the job itself says stands before what srun says of its end.
+    own = [line for line in lines if not line.startswith("srun: ")] or lines or ["srun failed"]
+    return Finding(False, "node", own[-1].strip())
+
+
+def _script(chosen: site.Site, gpus: int) -> str:
+    """Return the shell commands of a job that only looks around."""
+    scratch = ""
+    if chosen.scratch:
+        where = shlex.quote(chosen.scratch)
+        scratch = (
+            f"mkdir -p {where} && [ -w {where} ] || "
+            f"{{ echo scratch: cannot write to {where} >&2; exit 1; }}; "
+        )
+    python = shlex.join([sys.executable, "-c", _PROBE.format(gpus=gpus)])
+    return f"{chosen.setup(gpus)}{scratch}stay {python}"
