@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from checkout import Checkout, same
@@ -31,6 +32,8 @@ def test_the_head_process_is_a_job_that_starts_itself_again(
     assert training
     # What SLURM sends five minutes before the limit.
     cluster.client("scancel", "--batch", "--signal=USR1", number)
+    # SLURM itself waits for two minutes: at once its node would refuse the job it has just ended.
+    time.sleep(20)
     cluster.start_requeued(number)
     wait_until("the head has ended", lambda: state(cluster, number) == "COMPLETED", 600)
     assert (checkout.folder / "results" / checkout.suite / "index.html").exists(), checkout.said()
