@@ -194,3 +194,25 @@ def test_what_moved_is_said_by_setting_and_by_run(origin, tmp_path):
     assert "Gone: nfe, M 2" in said
     assert "1 settings are in both; 1 of their means moved" in said
     assert "nll: " in said.split("Run by run")[1]
+
+
+def test_a_setting_keeps_its_row_where_a_larger_suite_gives_it_a_longer_name(origin, tmp_path):
+    before, after = tmp_path / "1.0.0", tmp_path / "1.1.0"
+    for folder in (before, after):
+        folder.mkdir()
+        for name in ("runs.csv", "summary.csv"):
+            shutil.copy(origin.results / name, folder / name)
+    with open(after / "summary.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    nfe = next(row for row in rows if row["method"] == "nfe")
+    settings = json.loads(nfe["settings"]) | {"temperature": 4.0}
+    rows.append({**nfe, "settings": json.dumps(settings, sort_keys=True)})
+    with open(after / "summary.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    said = moved("quick", "1.1.0", after, before)
+    assert said.count("New: ") == 1
+    assert "temperature 4" in said.partition("New: ")[2].partition("\n")[0]
+    assert "Gone: " not in said
+    assert f"{len(rows) - 1} settings are in both; 0 of their means moved" in said

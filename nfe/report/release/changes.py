@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
-from nfe.report.schema import METRICS, SINCE_2, newest, text
+from nfe.report.schema import METRICS, SETTING, SINCE_2, newest, text
 from nfe.report.table_diff import compare
-from nfe.report.tables import Row, labels
+from nfe.report.tables import RECIPE, Row, labels
 
 
 def moved(suite_name: str, version: str, folder: Path, previous: Path | None) -> str:
@@ -21,7 +21,7 @@ def moved(suite_name: str, version: str, folder: Path, previous: Path | None) ->
     lines = [f"# {suite_name} {version}", ""]
     if previous is None:
         return "\n".join([*lines, f"First release: {len(after)} settings.", ""])
-    before = _settings(previous)
+    before = _renamed(_settings(previous), after)
     lines[0] += f": what moved since {previous.name}"
     for word, names in (
         ("New", after.keys() - before.keys()),
@@ -51,6 +51,22 @@ def _settings(folder: Path) -> dict[str, Row]:
             for row in csv.DictReader(file)
         ]
     return dict(zip(labels(rows), rows, strict=True))
+
+
+def _renamed(before: dict[str, Row], after: dict[str, Row]) -> dict[str, Row]:
+    """Return the old settings under the names that they have now.
+
+    What tells settings apart stands in their names, so those of a larger suite can be longer.
+    """
+    names = {_identity(row): name for name, row in after.items() if name not in before}
+    return {
+        name if name in after else names.get(_identity(row), name): row
+        for name, row in before.items()
+    }
+
+
+def _identity(row: Row) -> tuple[str, ...]:
+    return tuple(row[column] for column in (*SETTING, "settings", "epochs", *RECIPE, "recipe"))
 
 
 def _cell(row: Row, metric: str) -> str:
