@@ -68,10 +68,12 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self._watched: list[SubmittedJobInfo] = []
         self._forgotten: dict[str, float] = {}
         self._stopped = False
+        self._is_complete = False
         super().__init__(workflow, logger)
 
     def __post_init__(self, test_mode: bool = False) -> None:
         super().__post_init__(test_mode)
+        self._is_complete = True
         # On a command line the submitting shell would expand what is meant for the job's.
         self.workflow.executor_settings.pass_command_as_script = True
 
@@ -122,6 +124,9 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         self.next_seconds_between_status_checks = (
             self.workflow.executor_settings.init_seconds_before_status_checks
         )
+        if not self._is_complete:
+            # Snakemake starts to look at jobs before it has all that this takes; there are none.
+            return
         self._watched = active_jobs
         async with self.status_rate_limiter:
             states = self._states(active_jobs)
