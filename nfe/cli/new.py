@@ -77,7 +77,9 @@ def method(arguments: argparse.Namespace) -> int:
     told = {"NAME": name, "CLASS": name.title().replace("_", ""), "PACKAGE": name.replace("_", "-")}
     make_directory(folder)
     for start, file in (("method", f"{name}.py"), ("pyproject", "pyproject.toml")):
-        text = Path(__file__).with_name("starts").joinpath(f"{start}.txt").read_text("utf-8")
+        text = (
+            Path(__file__).with_name("starts").joinpath(f"{start}.txt").read_text(encoding="utf-8")
+        )
         text = re.sub(r"\b(NAME|CLASS|PACKAGE)\b", lambda match: told[match[1]], text)
         write_bytes(folder / file, text.encode())
     print(f"{folder}: install it, and again after each change: python -m pip install ./{folder}")

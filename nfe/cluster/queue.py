@@ -120,7 +120,7 @@ def _ask(*command: str) -> str:
     """Return what one of SLURM's tools prints."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, check=False
+            command, capture_output=True, encoding="utf-8", timeout=_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unanswered(f"{command[0]}: {error}") from None

@@ -24,7 +24,8 @@ def root(tmp_path: Path) -> Path:
 
 def test_many_jobs_of_a_node_copy_once(root, tmp_path):
     scratch = tmp_path / "scratch"
-    with multiprocessing.get_context("fork").Pool(4) as pool:
+    # Other tests leave threads behind, whose locks a fork would keep.
+    with multiprocessing.get_context("forkserver").Pool(4) as pool:
         staged = pool.starmap(stage, [(CARD, root, scratch)] * 4)
     assert len(set(staged)) == 1
     (copy,) = scratch.glob(f"*/{CARD.name}/*")
