@@ -26,7 +26,7 @@ def live_share(network: ExitNetwork, image: Tensor) -> float:
     without shift, which is where they start. No data and no chance are in it, and a trained
     network has the share that it had before. Counted are convolutions and the other divided
     layers, not the heads' last linear layers, norms and biases; the border of a kernel on maps
-    of one pixel counts as dead.
+    of one pixel counts as dead. Where no weight survives the share is 0.
 
     Args:
         network: the network, on any device; it is left as it is.
@@ -39,7 +39,7 @@ def live_share(network: ExitNetwork, image: Tensor) -> float:
         if weight.grad is not None:
             live += int((weight.grad[survives] != 0).sum())
         total += int(survives.sum())
-    return live / total
+    return live / max(total, 1)
 
 
 def _flow(network: ExitNetwork) -> ExitNetwork:
