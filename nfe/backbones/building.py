@@ -21,7 +21,7 @@ from nfe.backbones.making import make
 from nfe.backbones.restructuring import restructure
 from nfe.backbones.stages import in_mode, staged
 from nfe.backbones.structure import Structure
-from nfe.common.errors import InputError, unknown
+from nfe.common.errors import InputError, first_line, unknown
 from nfe.common.seeds import generator
 
 # Largest difference that rounding makes between a network and its stages, of the largest logit.
@@ -149,7 +149,7 @@ def _compare(
         try:
             expected = model(image.clone())
         except Exception as error:  # Whatever it raises: it does not take them.
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise InputError(
                 f"it does not take images of {channels} channels and {resolution} pixels: {reason}"
             ) from None

@@ -7,15 +7,14 @@ suites are planned without making it again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
 from nfe.backbones.description import Description, Head, source
-from nfe.common import strict_yaml
+from nfe.common.cards import read_card, unless_changed
 from nfe.common.errors import InputError
 from nfe.common.files import write_bytes
 
@@ -71,32 +70,14 @@ def write(path: Path, card: NetworkCard) -> None:
     write_bytes(path, (_HEADER + text).encode())
 
 
+@unless_changed
 def read(path: Path) -> NetworkCard:
     """Read a card.
 
     Raises:
         InputError: it is no card; the message names the file.
     """
-    # A plan asks for the same card thousands of times.
-    try:
-        status = path.stat()
-    except OSError:
-        raise InputError(f"{path}: no such file") from None
-    return _read(path.absolute(), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=64)
-def _read(path: Path, _changed: int, _size: int) -> NetworkCard:
-    values = strict_yaml.load(path)
-    try:
-        card = _CARD.validate_python(values)
-    except ValidationError as error:
-        # A key that is not known tells more than the one that is missing for it.
-        first = max(error.errors(), key=lambda one: one["type"] == "unexpected_keyword_argument")
-        where = ".".join(map(str, first["loc"])) or "the card"
-        raise InputError(f"{path}: {where}: {first['msg'].lower()}") from None
-    if card.name != path.stem:
-        raise InputError(f"{path}: name is {card.name!r}: allowed: {path.stem!r}, the file's own")
+    card = read_card(path, _CARD)
     if not card.stages:
         raise InputError(f"{path}: stages is []: allowed: names of modules")
     if (card.pretrained is None) != (card.sha256 is None):

@@ -6,7 +6,6 @@ own networks (there for the sake of pretrained weights).
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nfe.common.errors import InputError
+from nfe.common.files import checksum
 
 LIBRARIES = ("torchvision", "timm")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -112,7 +112,7 @@ def library_of(network: str) -> str:
     owners = metadata.packages_distributions().get(home.partition(".")[0], [])
     if owners:
         return f"{owners[0]} {_version(owners[0])}"
-    return f"{home} sha256:{hashlib.sha256(_file(home).read_bytes()).hexdigest()}"
+    return f"{home} sha256:{checksum(_file(home))}"
 
 
 def check_here(description: Description, weights: Path | None) -> None:
@@ -145,8 +145,7 @@ def digest(path: Path) -> str:
         InputError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return checksum(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
 

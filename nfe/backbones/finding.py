@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nfe.backbones.known_stages import RESNET
 from nfe.backbones.stages import in_mode
-from nfe.common.errors import InputError
+from nfe.common.errors import InputError, first_line
 
 # What libraries call the sequence that a network's body is.
 _STAGES, _BLOCKS = ("stages", "layers"), ("blocks", "features")
@@ -78,7 +78,7 @@ def _smaller(model: nn.Module, body: nn.Module, image: Tensor) -> list[int]:
         with in_mode(model, training=False):
             model(image)
     except Exception as error:  # Whatever it raises: it does not take the image.
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(f"it does not take images {tuple(image.shape)}: {reason}") from None
     finally:
         for hook in hooks:

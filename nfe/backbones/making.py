@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from nfe.backbones.description import Description, source, working_directory_importable
+from nfe.backbones.layers import form
 from nfe.backbones.pooling import DeterministicAvgPool2d
-from nfe.common.errors import InputError
+from nfe.common.errors import InputError, first_line
 
 # What functions call the number of classes, the images' channels, and their side.
 _CLASSES = ("classes", "num_classes")
@@ -53,7 +54,7 @@ def _called(maker: Callable[..., Any], given: Mapping[str, Any]) -> nn.Module:
     try:
         made = maker(**given)
     except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         words = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise InputError(f"it cannot be made with {words}: {reason}") from None
     if not isinstance(made, nn.Module):
@@ -126,19 +127,9 @@ def _fit_channels(network: nn.Module, channels: int) -> None:
             f"its first convolution {name!r} takes {old.in_channels} channels, the images have "
             f"{channels}: allowed: a function with a parameter {' or '.join(_CHANNELS)}"
         )
-    new = nn.Conv2d(
-        channels,
-        old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
-        old.dilation,  # type: ignore[arg-type]
-        bias=old.bias is not None,
-        padding_mode=old.padding_mode,
-    )
+    new = nn.Conv2d(channels, old.out_channels, **form(old))
     with torch.no_grad():
         new.weight.normal_(0, math.sqrt(float(old.weight.square().mean())))
         if old.bias is not None and new.bias is not None:
             new.bias.copy_(old.bias)
-    owner, _, attribute = name.rpartition(".")
-    setattr(network.get_submodule(owner), attribute, new)
+    network.set_submodule(name, new)

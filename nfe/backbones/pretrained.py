@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from nfe.backbones.backbone import Backbone
 from nfe.backbones.description import Head
-from nfe.common.errors import InputError
+from nfe.backbones.layers import classifier
+from nfe.common.errors import InputError, first_line
 
 Tensors = Mapping[str, Tensor]
 
@@ -39,7 +40,7 @@ def read(path: Path) -> dict[str, Tensor]:
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{path}: no file of weights ({error})") from None
     except Exception as error:  # What a damaged pickle raises is anything.
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(
             f"{path}: neither safetensors nor a state dict of PyTorch's: {reason}"
         ) from None
@@ -77,7 +78,8 @@ def load(path: Path, head: Head, model: nn.Module, backbone: Backbone) -> None:
     given = read(path)
     namings = [_tensors(model), _tensors(backbone)]
     wanted = max(namings, key=lambda naming: len(naming.keys() & given.keys()))
-    own = _classifier(backbone)
+    last = classifier(backbone.head)
+    own = set() if last is None else {id(parameter) for parameter in last.parameters()}
     kept = {name for name, value in wanted.items() if id(value) in own}
     if head == "drawn":
         wanted = {name: value for name, value in wanted.items() if name not in kept}
@@ -92,13 +94,6 @@ def load(path: Path, head: Head, model: nn.Module, backbone: Backbone) -> None:
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
     """Return parameters and saved buffers themselves, by name."""
     return dict(network.state_dict(keep_vars=True))
-
-
-def _classifier(backbone: Backbone) -> set[int]:
-    layers = [m for m in backbone.head.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
-    linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-    last = (linear or layers or [None])[-1]
-    return set() if last is None else {id(p) for p in last.parameters()}
 
 
 def _check(path: Path, wanted: Tensors, given: Tensors, classifier: set[str]) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor, fx, nn
 
 from nfe.backbones.backbone import Backbone
 from nfe.backbones.initialization import kaiming_normal_fan_out
+from nfe.backbones.layers import form
 from nfe.backbones.structure import Structure
-from nfe.common.errors import InputError
+from nfe.common.errors import InputError, first_line
 
 # Names of residual networks' layers, in torchvision and timm alike.
 _SHORTCUT = re.compile(r"(^|\.)downsample\.")
@@ -62,7 +63,7 @@ def restructure(backbone: Backbone, structure: Structure, image: Tensor) -> Back
     except InputError:
         raise
     except Exception as error:  # Whatever joins two layers raises it.
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(f"with other widths its layers do not fit one another: {reason}") from None
     finally:
         for hook in hooks:
@@ -119,14 +120,6 @@ def _resize(
 def _resize_conv(
     layer: nn.Conv2d, inputs: int, structure: Structure, stage: int, name: str
 ) -> None:
-    how: dict[str, Any] = {
-        "kernel_size": layer.kernel_size,
-        "stride": layer.stride,
-        "padding": layer.padding,
-        "dilation": layer.dilation,
-        "bias": layer.bias is not None,
-        "padding_mode": layer.padding_mode,
-    }
     if layer.groups > 1:
         outputs, groups = inputs * layer.out_channels // layer.in_channels, inputs
     else:
@@ -140,7 +133,7 @@ def _resize_conv(
             shortcut=bool(_SHORTCUT.search(name)),
             first=bool(_FIRST.search(name)),
         ).groups
-    _become(layer, nn.Conv2d(inputs, outputs, groups=groups, **how))
+    _become(layer, nn.Conv2d(inputs, outputs, groups=groups, **form(layer)))
 
 
 def _become(layer: nn.Module, other: nn.Module) -> None:

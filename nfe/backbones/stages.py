@@ -13,7 +13,7 @@ from torch import fx, nn
 
 from nfe.backbones import known_stages as known
 from nfe.backbones.backbone import Backbone
-from nfe.common.errors import InputError, unknown
+from nfe.common.errors import InputError, first_line, unknown
 
 # Stages of torchvision's classifiers, by class and number of children of ``features``.
 _TORCHVISION: dict[tuple[str, int], tuple[str, ...]] = {
@@ -162,7 +162,7 @@ def _trace(model: nn.Module, named: Sequence[str]) -> list[fx.Node]:
             with in_mode(model, training):
                 graphs.append(_ShallowTracer(named).trace(model))
         except Exception as error:
-            reason = str(error).strip().split("\n")[0]
+            reason = first_line(error)
             raise InputError(
                 f"{kind}: the forward pass around its stages cannot be traced: {reason}"
             ) from error

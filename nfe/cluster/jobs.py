@@ -3,13 +3,12 @@
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from nfe.cluster.queue import Unanswered, ask
 from nfe.common.errors import InputError
 
-_SECONDS = 30
 _COLUMNS = "%i|%T|%N|%S|%L|%r|%k|%Z"
 # What the plugin writes into a job's comment.
 _RULE = re.compile(r"rule_(\w+?)(?:_wildcards_.*)?$")
@@ -58,18 +57,11 @@ def queued(folder: Path, clusters: str = "") -> list[Job] | None:
     command = ["squeue", f"--user={os.getuid()}", "--noheader", f"--format={_COLUMNS}"]
     command += [f"--clusters={clusters}"] if clusters else []
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=True,
-            timeout=_SECONDS,
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[0]
+        told = ask(*command)
+    except Unanswered as error:
+        said = error.reason.splitlines()[0]
         raise InputError(f"squeue does not answer: {said}") from None
-    rows = (line.split("|", 7) for line in done.stdout.splitlines() if line.count("|") >= 7)
+    rows = (line.split("|", 7) for line in told.splitlines() if line.count("|") >= 7)
     return [
         Job(number, state, nodes, start, left, reason, _rule(comment))
         for number, state, nodes, start, left, reason, comment, at in rows

@@ -28,7 +28,15 @@ _SECONDS = 60
 
 
 class Unanswered(Exception):
-    """SLURM did not answer."""
+    """SLURM did not answer.
+
+    Attributes:
+        reason: what its tool said instead.
+    """
+
+    def __init__(self, tool: str, reason: str) -> None:
+        super().__init__(f"{tool}: {reason}")
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def queued(clusters: Collection[str] = ()) -> dict[str, Job]:
     Raises:
         Unanswered: squeue failed.
     """
-    told = _ask(
+    told = ask(
         "squeue",
         *([f"--clusters={','.join(clusters)}"] if clusters else []),
         f"--user={os.getuid()}",
@@ -91,7 +99,7 @@ def accounted(numbers: Collection[str], clusters: Collection[str] = ()) -> dict[
     if not numbers:
         return {}
     try:
-        told = _ask(
+        told = ask(
             "sacct",
             *([f"--clusters={','.join(clusters)}"] if clusters else []),
             f"--jobs={','.join(numbers)}",
@@ -113,17 +121,26 @@ def cancel(number: str) -> None:
     Raises:
         Unanswered: SLURM did not answer.
     """
-    _ask("scancel", number)
+    ask("scancel", number)
 
 
-def _ask(*command: str) -> str:
-    """Return what one of SLURM's tools prints."""
+def ask(*command: str) -> str:
+    """Return what one of SLURM's tools prints.
+
+    Raises:
+        Unanswered: it fails, or takes too long.
+    """
     try:
         done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", timeout=_SECONDS, check=False
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unanswered(f"{command[0]}: {error}") from None
+        raise Unanswered(command[0], str(error)) from None
     if done.returncode:
-        raise Unanswered(f"{command[0]}: {done.stderr.strip()}")
+        raise Unanswered(command[0], done.stderr.strip() or f"exit status {done.returncode}")
     return done.stdout

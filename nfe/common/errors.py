@@ -23,6 +23,11 @@ class Interrupted(RuntimeError):
     """The run was asked to stop; its state is saved and the same command continues it."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return what an error says, as much of it as fits into a message of one line."""
+    return str(error).strip().split("\n")[0]
+
+
 def unknown(kind: str, name: str, allowed: Iterable[str]) -> InputError:
     """Return the error for a name that is not among the allowed ones, nearest name included.
 

@@ -5,6 +5,7 @@ import csv
 import datetime
 import errno
 import fcntl
+import hashlib
 import io
 import json
 import logging
@@ -76,6 +77,12 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: no such file") from None
     except ValueError as error:
         raise InputError(f"{path}: not valid JSON ({error})") from None
+
+
+def checksum(path: Path, algorithm: str = "sha256") -> str:
+    """Return the checksum of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def csv_bytes(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> bytes:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nfe.common.errors import InputError
-from nfe.common.files import alone, make_directory, read_json, write_json
+from nfe.common.files import alone, checksum, make_directory, read_json, write_json
 from nfe.data.base import Array, Card, Data, Source, Split
 from nfe.data.splits import held_out
 
@@ -146,8 +146,7 @@ def check(target: Path, expected: dict[str, Any]) -> int:
     for name, record in manifest(target, expected)["files"].items():
         path = target / name
         _check_size(path, record["bytes"])
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = checksum(path)
         if found != record["sha256"]:
             raise InputError(f"{path}: SHA-256 {found} is not the {record['sha256']} of {MANIFEST}")
         total += record["bytes"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nfe.common.errors import InputError
+from nfe.common.files import checksum
 from nfe.data import prepared
 from nfe.data.base import Archive, Array, Card, Dataset, Source
 
@@ -114,8 +114,7 @@ def verify(path: Path, archive: Archive) -> None:
         InputError: it is missing or has another checksum.
     """
     try:
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
+        found = checksum(path, "md5")
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; it is published at {archive.url}") from None
     if found != archive.md5:

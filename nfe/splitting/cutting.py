@@ -85,8 +85,7 @@ def cut(network: Network) -> Network:
     inside = {id(m) for fork in shared for m in fork.modules()}
     for name, layer in list(network.named_modules()):
         if isinstance(layer, (nn.Conv2d, nn.Linear)) and id(layer) not in inside:
-            parent, _, own = name.rpartition(".")
-            setattr(network.get_submodule(parent), own, _cut_alone(layer))
+            network.set_submodule(name, _cut_alone(layer))
     return network
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nfe.backbones.stages import in_mode, named_parts
-from nfe.common.errors import InputError
+from nfe.common.errors import InputError, first_line
 from nfe.common.seeds import generator, set_global_stream
 from nfe.splitting.layers import kind
 
@@ -112,7 +112,7 @@ def _compare(name: str, network: nn.Module, batch: Tensor, expected: Any) -> Non
     try:
         found = _seeded(network, batch)[:, 0]
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(f"{name}: cut into stages it cannot compute: {reason}") from error
     if _differ(expected, found):
         raise InputError(

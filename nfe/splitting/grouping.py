@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nfe.common.errors import CollapseError
 from nfe.common.ranking import counts, lowest
@@ -206,6 +206,14 @@ class Plan:
         for name, group in groups.items():
             _check_alive(name, group, paths)
         return groups
+
+    def divide_part(
+        self, network: nn.Module, part: str, masks: Mapping[str, Tensor], paths: Sequence[int]
+    ) -> dict[str, Tensor]:
+        """Divide those layers of a network that lie in one part of it; see ``divide``."""
+        inside = {n: m for n, m in masks.items() if f"{n}.".startswith(f"{part}.")}
+        conv_groups = {n: getattr(network.get_submodule(n), "groups", 1) for n in inside}
+        return self.divide(part, inside, paths, conv_groups)
 
     def _tensor(
         self, name: str, mask: Tensor, paths: Sequence[int], share: Sequence[float], groups: int

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from nfe.backbones.stages import in_mode
-from nfe.common.errors import InputError
+from nfe.common.errors import InputError, first_line
 from nfe.pruning import check_labels
 
 
@@ -49,7 +49,7 @@ def check_example(model: nn.Module, images: Tensor, labels: Tensor) -> None:
     except Exception as error:
         where = entered[-1] if entered else ""
         kind = type(model.get_submodule(where)).__name__
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(
             f"example images {tuple(images.shape)}: module {where!r} ({kind}) "
             f"cannot take them: {reason}"

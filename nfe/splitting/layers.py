@@ -5,6 +5,7 @@ from collections.abc import Collection
 from torch import nn
 
 from nfe.backbones import Backbone
+from nfe.backbones.layers import classifier, is_weighted
 from nfe.common.errors import InputError
 
 # Norms over several axes: their scales are no weights between channels.
@@ -29,11 +30,7 @@ def kind(layer: nn.Module) -> str:
 
 def _weighted(part: nn.Module) -> dict[str, nn.Module]:
     """Return the convolutions and linear layers that own a weight parameter, by name."""
-    return {
-        name: layer
-        for name, layer in part.named_modules()
-        if kind(layer) != "other" and layer._parameters.get("weight") is not None
-    }
+    return {name: layer for name, layer in part.named_modules() if is_weighted(layer)}
 
 
 def check_divisible(network: Backbone, whole: Collection[str] = ()) -> None:
@@ -91,13 +88,3 @@ def head_layers(network: Backbone, whole: Collection[str] = ()) -> dict[str, nn.
     found = {f"head.{name}".rstrip("."): layer for name, layer in _weighted(network.head).items()}
     last = classifier(network.head)
     return {n: layer for n, layer in found.items() if layer is not last}
-
-
-def classifier(head: nn.Module) -> nn.Module | None:
-    """Return the layer of a head that makes the logits: its last linear layer.
-
-    Of a head without one, as fully convolutional networks have it, the last convolution.
-    """
-    found = list(_weighted(head).values())
-    linear = [layer for layer in found if isinstance(layer, nn.Linear)]
-    return (linear or found or [None])[-1]

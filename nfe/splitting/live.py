@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from nfe.backbones.layers import classifier
 from nfe.splitting.compact.chain_rules import ACTIVATIONS
 from nfe.splitting.compact.network import CompactNetwork
 from nfe.splitting.compact.slices import MaskedConv2d
 from nfe.splitting.exit_network import ExitNetwork
-from nfe.splitting.layers import classifier
 from nfe.splitting.path_layers import PathLayer
 
 

@@ -199,13 +199,13 @@ def fission(
         images = None if example is None else example[0]
         whole_network = _undivided(network, pruned | hidden)
         check_faithful(copy.deepcopy(model), whole_network, images, traced=stages is not None)
+    how = Compact(leave, share, unit, shared_norm, seed)
     if prune_channels and sparsity > 0:
         found = pruners.weight_scores(network, pruning, example, seed, layers=pruned)
         network = without_channels(network, found, sparsity, exits)
-        return compact(network, Compact(leave, share, unit, shared_norm, seed))
+        return compact(network, how)
     masks = pruners.masks(network, pruning, sparsity, example, seed, scope=scope, layers=pruned)
     if granularity == "alternating":
-        how = Compact(leave, share, unit, shared_norm, seed)
         masks |= {name: mask for name, mask in survivors.items() if name in pruned}
         is_pruned = sparsity > 0 or bool(survivors)
         return pruned_compact(network, masks, how) if is_pruned else compact(network, how)
@@ -235,9 +235,7 @@ def divided(
     """
     assigned: dict[str, Tensor] = {}
     for section, paths in _sections(exit_stages, len(network.stages)):
-        inside = {n: m for n, m in masks.items() if f"{n}.".startswith(f"{section}.")}
-        conv_groups = {n: getattr(network.get_submodule(n), "groups", 1) for n in inside}
-        assigned |= plan.divide(section, inside, paths, conv_groups)
+        assigned |= plan.divide_part(network, section, masks, paths)
     return FissionNetwork(network, assigned, exit_stages, plan.ratio)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nfe.backbones.stages import in_mode
-from nfe.common.errors import InputError
+from nfe.common.errors import InputError, first_line
 from nfe.common.parametrized import make_plain, parametrizations
 from nfe.pruning import Mask, Masks, check_ordinary
 
@@ -28,7 +28,7 @@ def plain_copy(model: nn.Module) -> tuple[nn.Module, Kept]:
     try:
         mine = copy.deepcopy(model)
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
+        reason = first_line(error)
         raise InputError(f"{type(model).__name__} cannot be copied: {reason}") from error
     found = [m for m in mine.modules() if parametrize.is_parametrized(m)]
     kept = {m: mask for m in found if (mask := _mask(m)) is not None}

@@ -52,6 +52,9 @@ def test_the_page_over_all_suites_is_what_the_releases_say(tmp_path):
     written = overview.write(tmp_path).read_text(encoding="utf-8")
     assert written == (ROOT / "results" / manifest.PAGE).read_text(encoding="utf-8")
     assert all(f"version {version} of" in written for version in RELEASED.values())
+    # The example of how to quote, too.
+    (example,) = re.findall(r"“([\w-]+) (\d+\.\d+\.\d+)”", written)
+    assert RELEASED[example[0]] == example[1]
 
 
 class _Links(HTMLParser):

@@ -1,40 +1,23 @@
 """docs/own-data.md: its five minutes, from a folder of real photographs to a page."""
 
 import json
-import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from conftest import ROOT, finish, start
+from own_pages import blocks, executed, read
 
 from nfe.cli.main import main
 
-PAGE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+PAGE = read("own-data.md")
 
 
 def commands():
     """The commands of the page, as lists of words."""
-    (block,) = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S)
+    (block,) = blocks(PAGE, "sh")
     return [shlex.split(line) for line in block.splitlines()]
-
-
-def executed(words, folder):
-    """Run a command of the page and return what it wrote."""
-    program = {"nfe-bench": "nfe", "snakemake": "snakemake"}[words[0]]
-    done = subprocess.run(
-        [sys.executable, "-m", program, *words[1:]],
-        cwd=folder,
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
 
 
 @pytest.mark.slow

@@ -1,52 +1,31 @@
 """docs/own-method.md: its commands, from an empty folder to a page with a method of one's own."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from own_pages import blocks, executed, read
 
 from nfe.cli.main import main
 
-PAGE = (ROOT / "docs" / "own-method.md").read_text(encoding="utf-8")
-
-# What the shell would put in its place.
-WORKFLOW = {"$(nfe-bench snakefile)": str(ROOT / "Snakefile")}
+PAGE = read("own-method.md")
 
 
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
-
-
-def executed(words, folder):
-    """Run a command of the page and return what it wrote; what is installed goes to a folder."""
-    programs = {"nfe-bench": ["-m", "nfe"], "snakemake": ["-m", "snakemake"], "python": []}
-    installed = folder / "installed"
-    pip = ["--no-index", "--target", str(installed)] if "pip" in words else []
-    done = subprocess.run(
-        [sys.executable, *programs[words[0]], *(WORKFLOW.get(w, w) for w in words[1:]), *pip],
-        cwd=folder,
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "PYTHONPATH": str(installed)},
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+def in_folder(words, folder):
+    """Run a command of the page; what it installs goes to a folder."""
+    installed = str(folder / "installed")
+    pip = ["--no-index", "--target", installed] if "pip" in words else []
+    return executed([*words, *pip], folder, PYTHONPATH=installed)
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_page(tmp_path):
     (tmp_path / "config").mkdir()
-    for text in blocks("yaml"):
+    for text in blocks(PAGE, "yaml"):
         (tmp_path / re.match(r"# (\S+)\n", text)[1]).write_text(text)
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    said = [executed(shlex.split(line), tmp_path) for line in lines]
+    lines = [line for block in blocks(PAGE, "sh") for line in block.splitlines()]
+    said = [in_folder(shlex.split(line), tmp_path) for line in lines]
     assert "| `my_heads` | works | works |" in said[2]
     tuned = (tmp_path / "config" / "my-heads-tuned.yaml").read_text()
     assert "my_heads" in tuned

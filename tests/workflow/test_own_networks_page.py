@@ -3,41 +3,17 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from own_pages import blocks, executed, read
 
-PAGE = (ROOT / "docs" / "own-networks.md").read_text(encoding="utf-8")
-
-# What the shell would put in its place.
-WORKFLOW = {"$(nfe-bench snakefile)": str(ROOT / "Snakefile")}
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
-
-
-def executed(words, folder):
-    """Run a command of the page and return what it wrote."""
-    program = {"nfe-bench": "nfe", "snakemake": "snakemake"}[words[0]]
-    done = subprocess.run(
-        [sys.executable, "-m", program, *(WORKFLOW.get(word, word) for word in words[1:])],
-        cwd=folder,
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+PAGE = read("own-networks.md")
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_page(tmp_path):
-    for text in [*blocks("python"), *blocks("yaml")]:
+    for text in [*blocks(PAGE, "python"), *blocks(PAGE, "yaml")]:
         if match := re.match(r"# ([\w./-]+\.(py|yaml))\n", text):
             path = tmp_path / match[1]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +21,7 @@ def test_the_commands_of_the_page(tmp_path):
     shutil.rmtree(tmp_path / "my_package")
     said = [
         executed(shlex.split(line), tmp_path)
-        for block in blocks("sh")
+        for block in blocks(PAGE, "sh")
         for line in block.splitlines()
     ]
     assert "my_nets sha256:" in said[0]

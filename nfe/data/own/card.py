@@ -11,14 +11,13 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter
 
-from nfe.common import strict_yaml
+from nfe.common.cards import read_card, unless_changed
 from nfe.common.errors import InputError
 from nfe.common.files import write_bytes
 from nfe.data import prepared
@@ -139,6 +138,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+@unless_changed
 def read(path: Path) -> OwnCard:
     """Read a card.
 
@@ -146,31 +146,12 @@ def read(path: Path) -> OwnCard:
         InputError: it is no card, its facts contradict one another, or are not those that its
             content hash stands for; the message names the file.
     """
-    # A plan asks for the same card thousands of times.
-    try:
-        status = path.stat()
-    except OSError:
-        raise InputError(f"{path}: no such file") from None
-    return _read(path.absolute(), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=64)
-def _read(path: Path, _changed: int, _size: int) -> OwnCard:
-    values = strict_yaml.load(path)
-    try:
-        own = _CARD.validate_python(values)
-    except ValidationError as error:
-        # A key that is not known tells more than the one that is missing for it.
-        first = max(error.errors(), key=lambda one: one["type"] == "unexpected_keyword_argument")
-        where = ".".join(map(str, first["loc"])) or "the card"
-        raise InputError(f"{path}: {where}: {first['msg'].lower()}") from None
+    own = read_card(path, _CARD)
     _check(path, own)
     return own
 
 
 def _check(path: Path, own: OwnCard) -> None:
-    if own.name != path.stem:
-        raise InputError(f"{path}: name is {own.name!r}: allowed: {path.stem!r}, the file's own")
     check_name(own.name)
     classes = len(own.class_names)
     if classes < 2 or len(set(own.class_names)) != classes:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 
 from nfe.common.errors import InputError
-from nfe.common.files import read_json, read_npz
+from nfe.common.files import checksum, read_json, read_npz
 from nfe.evaluation.metrics import BINS, bin_index
 from nfe.report import figures, tables
 from nfe.report.catalogue import FORMATS, PRUNERS, TITLES, available, method_name
@@ -82,7 +82,7 @@ def collect(results: Path) -> dict[str, Any]:
         "ranks": record.get("ranks", True),
         "legend": tables.LEGEND,
         "links": _links(results, record["suite"], plan),
-        "checksum": manifest.digest(results / "runs.csv"),
+        "checksum": checksum(results / "runs.csv"),
         "header": header,
         "shown": [[column, title] for column, title in _SHOWN.items()],
         "metrics": [[m, _better(m)] for m in _metrics(header)],

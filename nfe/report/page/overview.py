@@ -5,12 +5,14 @@ stand. Plain HTML: no script, no network. ``nfe-bench release`` writes it again.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from nfe.common.errors import InputError
 from nfe.common.files import read_json, write_bytes
 from nfe.report.release import manifest
 from nfe.report.tables import read_runs, title
@@ -25,20 +27,25 @@ def write(root: Path) -> Path:
         The page's path.
 
     Raises:
-        InputError: a manifest or a table is missing or damaged.
+        InputError: no suite is released, or a manifest or a table is missing or damaged.
     """
     folders = sorted(path.parent for path in (root / "results").glob("*/releases"))
-    sections = [_section(folder) for folder in folders if manifest.releases(folder)]
+    released = {folder: versions for folder in folders if (versions := manifest.releases(folder))}
+    if not released:
+        raise InputError(f"{root / 'results'}: no released suite")
+    examples = [f"{folder.name} {versions[-1]}" for folder, versions in released.items()]
     page = files("nfe.report.page")
     text = Template(page.joinpath("overview.html").read_text(encoding="utf-8")).substitute(
-        style=page.joinpath("page.css").read_text(encoding="utf-8"), sections="\n".join(sections)
+        style=page.joinpath("page.css").read_text(encoding="utf-8"),
+        example=escape(examples[0]),
+        sections="\n".join(_section(*suite) for suite in released.items()),
     )
     write_bytes(root / "results" / manifest.PAGE, text.encode())
     return root / "results" / manifest.PAGE
 
 
-def _section(results: Path) -> str:
-    *earlier, version = manifest.releases(results)
+def _section(results: Path, versions: Sequence[str]) -> str:
+    *earlier, version = versions
     record = read_json(results / "releases" / version / manifest.NAME)
     # The copy that does not change, whatever is under way beside it.
     rows = read_runs(results / "releases" / version / "runs.csv")

@@ -1,12 +1,11 @@
 """The manifest of a released suite: which files, byte for byte, and where they came from."""
 
-import hashlib
 import re
 from pathlib import Path
 from typing import Any
 
 from nfe.common.errors import InputError
-from nfe.common.files import read_json
+from nfe.common.files import checksum, read_json
 
 NAME = "manifest.json"
 PAGE = "index.html"
@@ -37,12 +36,6 @@ def root(results: Path) -> Path:
     return results.resolve().parents[1]
 
 
-def digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the checksum of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
 def _inside(folder: Path) -> list[Path]:
     """Return the files of a folder; hidden ones are nobody's results."""
     paths = (path for path in folder.rglob("*") if path.is_file())
@@ -57,7 +50,7 @@ def files(results: Path) -> dict[str, str]:
     paths = [*_inside(base / "results" / suite), *_inside(base / "figures" / suite)]
     frozen = base / "results" / suite / "releases"
     return {
-        path.relative_to(base).as_posix(): digest(path)
+        path.relative_to(base).as_posix(): checksum(path)
         for path in paths
         if not path.is_relative_to(frozen)
     }
@@ -69,8 +62,8 @@ def artifacts(results: Path) -> dict[str, dict[str, Any]]:
     return {
         path.relative_to(base).as_posix(): {
             "bytes": path.stat().st_size,
-            "sha256": digest(path),
-            "md5": digest(path, "md5"),
+            "sha256": checksum(path),
+            "md5": checksum(path, "md5"),
         }
         for path in _inside(base / "artifacts" / results.resolve().name)
     }
@@ -99,16 +92,16 @@ def differences(results: Path) -> tuple[str | None, list[str]]:
     frozen = read_json(results / "releases" / version / NAME)
     found = files(results)
     problems = []
-    for path, checksum in frozen["files"].items():
+    for path, sha256 in frozen["files"].items():
         if path not in found:
             problems.append(f"{path}: missing; release {version} has it")
-        elif found[path] != checksum:
+        elif found[path] != sha256:
             problems.append(f"{path}: not the file of release {version}")
     # A page that came after the release is one more view of what was released.
     known = {*frozen["files"], f"results/{results.resolve().name}/{PAGE}"}
     problems += [f"{p}: not in release {version}" for p in found if p not in known]
     for path, record in frozen["artifacts"].items():
-        if (base / path).exists() and digest(base / path) != record["sha256"]:
+        if (base / path).exists() and checksum(base / path) != record["sha256"]:
             problems.append(f"{path}: not the file of release {version}")
         problems += _stored(base, path, record["md5"])
     return version, problems
@@ -120,5 +113,5 @@ def _stored(base: Path, path: str, md5: str) -> list[str]:
     return [
         f"{copy.relative_to(base)}: altered; it should be {path}"
         for copy in copies
-        if copy.exists() and digest(copy, "md5") != md5
+        if copy.exists() and checksum(copy, "md5") != md5
     ]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from nfe import data as datasets
-from nfe.common.files import read_json, write_bytes
+from nfe.common.files import checksum, read_json, write_bytes
 from nfe.data.own import card as own_card
 from nfe.report.release import manifest
 from nfe.report.schema import METRICS, text
@@ -132,5 +132,5 @@ def _weights(run: Run, results: Path) -> list[str]:
         return ["Its weights were not at hand at release: run the suite to make them again."]
     return [
         f"Weights: safetensors, {weights.stat().st_size:,} bytes, SHA-256",
-        f"`{manifest.digest(weights)}`. MIT licence.",
+        f"`{checksum(weights)}`. MIT licence.",
     ]

@@ -1,22 +1,23 @@
 """A part of a network as modules that are called one after the other."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import fx, nn
 
 
 def flat(part: nn.Module) -> list[nn.Module] | None:
     """Return a part as modules called one after the other; None where it is more than that."""
-    if isinstance(part, fx.GraphModule):
-        return _flat_graph(part)
-    if not isinstance(part, nn.Sequential):
-        return [part]
-    nested = [flat(layer) if is_plain_sequence(layer) else [layer] for layer in part]
-    return [layer for layers in nested for layer in layers or []]
+    return _flat_graph(part) if isinstance(part, fx.GraphModule) else list(_leaves(part))
 
 
-def is_plain_sequence(part: nn.Module) -> bool:
-    """Return whether a part calls its children one after the other and does nothing else."""
-    return isinstance(part, nn.Sequential) and type(part).forward is nn.Sequential.forward
+def _leaves(part: nn.Module) -> Iterator[nn.Module]:
+    """Yield what a sequence of sequences calls; a module that does more than that is one."""
+    if isinstance(part, nn.Sequential) and type(part).forward is nn.Sequential.forward:
+        for layer in part:
+            yield from _leaves(layer)
+    else:
+        yield part
 
 
 def _flat_graph(part: fx.GraphModule) -> list[nn.Module] | None:
@@ -26,8 +27,7 @@ def _flat_graph(part: fx.GraphModule) -> list[nn.Module] | None:
         if node.all_input_nodes != [before]:
             return None
         if node.op == "call_module":
-            inner = part.get_submodule(str(node.target))
-            made += (flat(inner) or []) if is_plain_sequence(inner) else [inner]
+            made += _leaves(part.get_submodule(str(node.target)))
         elif node.op == "call_function" and node.target is torch.flatten and node.args[1:] == (1,):
             made.append(nn.Flatten())
         else:

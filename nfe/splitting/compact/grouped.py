@@ -12,12 +12,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from nfe.backbones.layers import form
 from nfe.splitting.compact.chain_rules import BY_CHANNEL
 from nfe.splitting.compact.no_rule import NoRule
 from nfe.splitting.compact.path_stage import PathStage
 from nfe.splitting.compact.segments import ColumnShortcut, Lead, Residual
-
-_FORM = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 
 
 class GroupedNetwork(nn.Module):
@@ -154,14 +153,13 @@ def _residual(parts: Sequence[Residual]) -> Residual:
 @torch.no_grad()
 def _convolution(parts: Sequence[nn.Conv2d]) -> nn.Conv2d:
     first, paths = parts[0], len(parts)
-    if any(getattr(part, name) != getattr(first, name) for part in parts for name in _FORM):
+    how = form(first)
+    if any(form(part) != how or part.groups != first.groups for part in parts):
         raise NoRule("its paths' convolutions differ")
     if first.groups > 1:
         raise NoRule("grouped convolutions are not grouped once more")
     outputs, inputs = (max(getattr(p, f"{w}_channels") for p in parts) for w in ("out", "in"))
-    form = {name: getattr(first, name) for name in _FORM} | {"groups": paths}
-    bias = first.bias is not None
-    made = nn.Conv2d(paths * inputs, paths * outputs, **form, bias=bias, device="meta")
+    made = nn.Conv2d(paths * inputs, paths * outputs, groups=paths, **how, device="meta")
     # In the order of the memory that the paths' own weights have.
     last = first.weight.is_contiguous(memory_format=torch.channels_last)
     weight = first.weight.new_zeros(paths * outputs, inputs, *first.weight.shape[2:])
@@ -171,7 +169,7 @@ def _convolution(parts: Sequence[nn.Conv2d]) -> nn.Conv2d:
     for path, part in enumerate(parts):
         rows = made.weight[path * outputs :][: part.out_channels]
         rows[:, : part.in_channels] = part.weight
-    if bias:
+    if how["bias"]:
         made.bias = nn.Parameter(_filled([cast(Tensor, part.bias) for part in parts], outputs, 0))
     return made
 

@@ -81,7 +81,7 @@ def _inverted(block: nn.Module, name: str, division: Division) -> Rule:
     def body(path: int) -> nn.Module:
         mine = own(block)
         for place, part in _parts(layers, inner[path]):
-            _put(mine, place, part)
+            mine.set_submodule(place, part)
         return mine
 
     return Rule(inner, None, body)
@@ -94,7 +94,8 @@ def _alone(block: nn.Module, place: str, conv: nn.Conv2d, name: str, division: D
 
     def body(path: int) -> nn.Module:
         mine, turn = own(block), division.paths.index(path)
-        _put(mine, place, Diagonal(conv, list(outputs.values()), list(inputs.values()), turn))
+        part = Diagonal(conv, list(outputs.values()), list(inputs.values()), turn)
+        mine.set_submodule(place, part)
         return mine
 
     return Rule(outputs, None, body)
@@ -149,8 +150,3 @@ def _parts(layers: list[tuple[str, Any]], block: Block) -> Iterator[tuple[str, n
         else:
             yield place, rows(layer, block)
     yield end, columns(projection, block)
-
-
-def _put(block: nn.Module, place: str, layer: nn.Module) -> None:
-    parent, _, name = place.rpartition(".")
-    setattr(block.get_submodule(parent), name, layer)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from nfe.backbones.layers import form
 from nfe.splitting.compact.channel_blocks import Block
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -90,7 +91,7 @@ class MaskedConv2d(nn.Conv2d):
 
     def __init__(self, conv: nn.Conv2d, mask: Tensor) -> None:
         # On no device: nothing is allocated, nothing drawn.
-        super().__init__(**_form(conv), device="meta")
+        super().__init__(**_whole_form(conv), device="meta")
         self.weight, self.bias = conv.weight, conv.bias
         self.register_buffer("mask", mask)
         with torch.no_grad():
@@ -103,15 +104,14 @@ class MaskedConv2d(nn.Conv2d):
 
     def plain(self) -> nn.Conv2d:
         """Return an ordinary convolution with the same parameters, pruned ones as zeros."""
-        conv = nn.Conv2d(**_form(self), device="meta")
+        conv = nn.Conv2d(**_whole_form(self), device="meta")
         conv.weight, conv.bias = self.weight, self.bias
         return conv.train(self.training)
 
 
-def _form(conv: nn.Conv2d) -> dict[str, Any]:
-    names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation")
-    form = {name: getattr(conv, name) for name in (*names, "groups", "padding_mode")}
-    return {**form, "bias": conv.bias is not None}
+def _whole_form(conv: nn.Conv2d) -> dict[str, Any]:
+    names = ("in_channels", "out_channels", "groups")
+    return {**form(conv), **{name: getattr(conv, name) for name in names}}
 
 
 def live(conv: nn.Conv2d) -> Tensor:
@@ -123,8 +123,7 @@ def replace_convolutions(network: nn.Module, change: Callable[[str, nn.Conv2d], 
     """Put what ``change`` makes of each convolution (by name) in its place."""
     for name, layer in list(network.named_modules()):
         if isinstance(layer, nn.Conv2d):
-            parent, _, own_name = name.rpartition(".")
-            setattr(network.get_submodule(parent), own_name, change(name, layer))
+            network.set_submodule(name, change(name, layer))
 
 
 def norm_part(norm: nn.BatchNorm2d, x: Tensor, block: Block) -> Tensor:

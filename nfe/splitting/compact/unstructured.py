@@ -6,10 +6,10 @@ weight is another path's.
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from nfe.backbones import Backbone
+from nfe.pruning import everything
 from nfe.splitting.grouping import Plan
 from nfe.splitting.layers import head_layers, pruned_layers
 from nfe.splitting.path_layers import SplitWeight, for_path
@@ -28,8 +28,8 @@ class Unstructured:
         self.weights: dict[str, SplitWeight] = {}
         self.reasons: dict[str, str] = {}
         self._names = {id(module): name for name, module in network.named_modules()}
-        self._layers = pruned_layers(network) | head_layers(network)
-        self._masks = masks
+        self._masks = {**everything(pruned_layers(network) | head_layers(network)), **masks}
+        self._network = network
         self._plan = plan
 
     def divide(self, part: nn.Module, paths: Sequence[int], reason: str) -> dict[int, nn.Module]:
@@ -38,29 +38,22 @@ class Unstructured:
         Raises:
             CollapseError: a layer is left without a weight on some path.
         """
-        name = self._names[id(part)]
-        inside = {n: m for n, m in self._layers.items() if f"{n}.".startswith(f"{name}.")}
-        # An empty part has nothing that a rule could divide.
-        if inside:
-            self.reasons[name] = reason
-        splits = self._split(name, inside, paths)
+        # What stands for a function of the traced network has no name there, and no weights.
+        name = self._names.get(id(part))
+        splits = {} if name is None else self._split(name, paths, reason)
         return {path: for_path(part, splits, path) for path in paths}
 
     def _split(
-        self, name: str, layers: Mapping[str, nn.Module], paths: Sequence[int]
+        self, name: str, paths: Sequence[int], reason: str
     ) -> dict[nn.Parameter, tuple[str, SplitWeight]]:
-        masks = {n: self._masks.get(n, _all_of(layer)) for n, layer in layers.items()}
-        conv_groups = {n: getattr(layer, "groups", 1) for n, layer in layers.items()}
-        assigned = self._plan.divide(name, masks, paths, conv_groups)
         splits = {}
+        assigned = self._plan.divide_part(self._network, name, self._masks, paths)
         for layer, group in assigned.items():
-            weight = layers[layer].get_parameter("weight")
+            # A part without such a layer has nothing that a rule could divide.
+            self.reasons[name] = reason
+            weight = self._network.get_submodule(layer).get_parameter("weight")
             mine = nn.Parameter(weight.detach().clone(), weight.requires_grad)
             key = layer.replace(".", "/")
             self.weights[key] = SplitWeight(mine, group)
             splits[weight] = (key, self.weights[key])
         return splits
-
-
-def _all_of(layer: nn.Module) -> Tensor:
-    return torch.ones_like(layer.get_parameter("weight"), dtype=torch.bool)
