@@ -76,6 +76,12 @@ def compare(arguments: argparse.Namespace) -> int:
     if not baselines:
         names, baselines = (names[:-1], names[-1:]) if len(names) > 1 else (names, ["single"])
     pairs = comparison.pairs_of(settings, names, baselines, arguments.group)
+    if arguments.power:
+        from nfe.report import power
+
+        records = power.rows(settings, pairs, arguments.results)
+        print(json.dumps(records, indent=1) if arguments.json else "\n".join(power.lines(records)))
+        return 0
     records = families.rows(settings, pairs, arguments.results)
     if arguments.json:
         print(json.dumps(records, indent=1))
@@ -163,6 +169,11 @@ def add_artifact_commands(
     )
     parser.add_argument("--group", default="headline", help="default: %(default)s")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--power",
+        action="store_true",
+        help="instead: what true difference each comparison would establish, by number of seeds",
+    )
     parser.add_argument("--run", nargs=2, metavar="RUN", help="two trained models: McNemar's test")
 
     parser = command(evaluate)

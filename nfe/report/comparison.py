@@ -112,7 +112,7 @@ def _record(
     settings: Settings, pair: tuple[str, str], metric: str, resampler: "Resampler"
 ) -> dict[str, Any]:
     sides = [settings[label] for label in pair]
-    good = [[row for row in side if row["status"] == "ok"] for side in sides]
+    good = [_finished(side) for side in sides]
     _check_images(pair, sides)
     record: dict[str, Any] = dict.fromkeys(COLUMNS)
     record |= {column: sides[0][0][column] for column in PANEL}
@@ -121,12 +121,30 @@ def _record(
         record[f"{prefix}seeds"] = len(runs)
         for status in ("failed", "collapsed"):
             record[f"{prefix}{status}"] = sum(row["status"] == status for row in side)
-    if not all(good):
+    found = contrast(settings, pair, metric, resampler)
+    if found is None:
         return record
-    samples = [resampler.sample(runs, metric) for runs in good]
-    paired = [row["seed"] for row in good[0]] == [row["seed"] for row in good[1]]
-    contrast = compare(samples[0], samples[1], paired)
-    return record | {"paired": str(paired).lower()} | _numbers(contrast)
+    return record | {"paired": str(_paired(good)).lower()} | _numbers(found)
+
+
+def contrast(
+    settings: Settings, pair: tuple[str, str], metric: str, resampler: "Resampler"
+) -> Contrast | None:
+    """Return the contrast of a setting and its baseline; None without finished seeds of both."""
+    good = [_finished(settings[label]) for label in pair]
+    if not all(good):
+        return None
+    sample, baseline = (resampler.sample(runs, metric) for runs in good)
+    return compare(sample, baseline, _paired(good))
+
+
+def _finished(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["status"] == "ok"]
+
+
+def _paired(sides: Sequence[Sequence[Row]]) -> bool:
+    first, second = ([row["seed"] for row in side] for side in sides)
+    return first == second
 
 
 def _numbers(contrast: Contrast) -> dict[str, Any]:
@@ -305,7 +323,7 @@ def lines(
     for (baseline, metric), block in blocks.items():
         n = _seeds(block[0], "baseline_")
         said.append(f"{metric} against {baseline} ({means[baseline][metric]}, n = {n})")
-        said += [f"  {line}" for line in _aligned([_HEADER, *map(_shown, block)])]
+        said += [f"  {line}" for line in aligned([_HEADER, *map(_shown, block)])]
         said.append("")
     covers = dict.fromkeys(record["covers"] for record in records if record["covers"])
     return [*said, *(_EXPLAINED[name] for name in covers)]
@@ -327,7 +345,8 @@ def _shown(record: Mapping[str, Any]) -> tuple[str, ...]:
     return (record["setting"], _seeds(record), *(n or "–" for n in (*numbers, *tail)))
 
 
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Return the rows of a table as lines, its columns as wide as their widest cell."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
