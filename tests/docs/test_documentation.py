@@ -320,6 +320,7 @@ HOW: dict[str, tuple[str, str]] = {
     "nfe-bench compare results/quick": (RUN, ""),
     "nfe-bench compare results/quick --baseline deep_ensemble": (RUN, ""),
     "nfe-bench compare results/quick nfe deep_ensemble": (RUN, ""),
+    "nfe-bench compare results/quick nfe --power": (RUN, ""),
     "nfe-bench compare results/quick --group pai --baseline "
     '"nfe, M 2, ratio 0.5/0.5, exits after 1, granularity weight, scope global" --json': (RUN, ""),
     "nfe-bench compare --run RUN RUN": (
