@@ -24,6 +24,8 @@ RIVALS = [
     "edst",
     "prune_and_tune",
     "local_critic",
+    "oskd",
+    "self_distilled",
 ]
 
 

@@ -26,6 +26,7 @@ PHASED: dict[str, dict[str, Any]] = {
     "edst": {"interval": 2},
     "prune_and_tune": {},
     "local_critic": {},
+    "self_distilled": {},
 }
 
 
