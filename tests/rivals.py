@@ -26,6 +26,7 @@ RIVALS = [
     "local_critic",
     "oskd",
     "self_distilled",
+    "subnetwork_ensemble",
 ]
 
 

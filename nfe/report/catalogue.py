@@ -105,8 +105,9 @@ METHODS = _entries(
         "narrow_ensemble": "Narrow ensemble",
         "oskd": "OSKD",
         "self_distilled": "Self-distilled",
+        "subnetwork_ensemble": "Subnetwork Ensemble",
     },
-    "osD^v<>PX*pdh8HosD^v",
+    "osD^v<>PX*pdh8HosD^v<",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"

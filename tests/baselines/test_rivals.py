@@ -567,6 +567,16 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("oskd", {"distillation": -1}, "distillation is -1: allowed: numbers from 0"),
         ("oskd", {"temperature": 0}, "temperature is 0: allowed: numbers above 0"),
         ("self_distilled", {"trust": 1}, "trust is 1: allowed: numbers above 0 and below 1"),
+        ("subnetwork_ensemble", {"parent": 1}, "parent is 1: allowed: numbers above 0 and below"),
+        ("subnetwork_ensemble", {"children": "nosy"}, "unknown children 'nosy'.*'noisy'"),
+        ("subnetwork_ensemble", {"noise": -1}, "noise is -1: allowed: numbers from 0"),
+        ("subnetwork_ensemble", {"chance": 2}, "chance is 2: allowed: numbers from 0 to 1"),
+        ("subnetwork_ensemble", {"annealing": 0}, "annealing is 0: allowed: numbers above 0 to 1"),
+        (
+            "subnetwork_ensemble",
+            {"children": "partitioned", "members": 1},
+            "members is 1 with children 'partitioned': allowed: whole numbers from 2",
+        ),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings_: dict[str, Any], message: str) -> None:

@@ -27,6 +27,7 @@ PHASED: dict[str, dict[str, Any]] = {
     "prune_and_tune": {},
     "local_critic": {},
     "self_distilled": {},
+    "subnetwork_ensemble": {},
 }
 
 
