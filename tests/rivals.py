@@ -27,6 +27,7 @@ RIVALS = [
     "oskd",
     "self_distilled",
     "subnetwork_ensemble",
+    "swag",
 ]
 
 

@@ -28,6 +28,7 @@ PHASED: dict[str, dict[str, Any]] = {
     "local_critic": {},
     "self_distilled": {},
     "subnetwork_ensemble": {},
+    "swag": {"members": 2, "statistics": 0.34},
 }
 
 
