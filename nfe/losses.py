@@ -8,6 +8,24 @@ from nfe.common.errors import InputError
 from nfe.common.precision import exact
 
 
+def distillation(logits: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return Σ_i T² · KL(softmax(z_t / T) ‖ softmax(z_i / T)), batch mean.
+
+    No gradient reaches the teacher's logits z_t (Hinton et al., arXiv 1503.02531).
+
+    Args:
+        logits: (batch, exits, classes).
+        teacher: the teacher's logits, one for all exits or one for each: (batch, 1 or exits,
+            classes).
+        temperature: T.
+    """
+    logits = exact(logits)
+    teacher = F.softmax(exact(teacher.detach()) / temperature, dim=-1)
+    student = F.log_softmax(logits / temperature, dim=-1)
+    divergence = (torch.xlogy(teacher, teacher) - teacher * student).sum(dim=(1, 2))
+    return temperature**2 * divergence.mean()
+
+
 def ensemble_distillation(logits: Tensor, temperature: float) -> Tensor:
     """Return Σ_i T² · KL(softmax(z_E / T) ‖ softmax(z_i / T)), batch mean.
 
@@ -18,10 +36,7 @@ def ensemble_distillation(logits: Tensor, temperature: float) -> Tensor:
         temperature: T.
     """
     logits = exact(logits)
-    teacher = F.softmax(logits.detach().mean(dim=1, keepdim=True) / temperature, dim=-1)
-    student = F.log_softmax(logits / temperature, dim=-1)
-    divergence = (torch.xlogy(teacher, teacher) - teacher * student).sum(dim=(1, 2))
-    return temperature**2 * divergence.mean()
+    return distillation(logits, logits.detach().mean(dim=1, keepdim=True), temperature)
 
 
 def fission_loss(

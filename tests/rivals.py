@@ -24,6 +24,10 @@ RIVALS = [
     "edst",
     "prune_and_tune",
     "local_critic",
+    "oskd",
+    "self_distilled",
+    "subnetwork_ensemble",
+    "swag",
 ]
 
 

@@ -103,8 +103,12 @@ METHODS = _entries(
         "mixmo": "MixMo",
         "local_critic": "Local critic",
         "narrow_ensemble": "Narrow ensemble",
+        "oskd": "OSKD",
+        "self_distilled": "Self-distilled",
+        "subnetwork_ensemble": "Subnetwork Ensemble",
+        "swag": "SWAG",
     },
-    "osD^v<>PX*pdh8HosD",
+    "osD^v<>PX*pdh8HosD^v<>",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"

@@ -10,7 +10,7 @@ from phases import specified
 from rivals import context, method, network
 from torch import Tensor, nn
 
-from baselines.prune_and_tune import Family, child_mask, one_cycle
+from baselines.shared.children import Family, half, one_cycle
 from nfe import data as datasets
 from nfe.engine.trainer import Trainer
 from nfe.evaluation import cost
@@ -28,7 +28,7 @@ def masks(child: nn.Module) -> dict[str, Tensor]:
 )
 @settings(max_examples=50, deadline=None)
 def test_children_complement_each_other_in_pairs(shape: list[int], seed: int, pair: int) -> None:
-    first, second = (child_mask(torch.Size(shape), 2 * pair + i, seed, "a") for i in (0, 1))
+    first, second = (half(torch.Size(shape), 2 * pair + i, "a", seed) for i in (0, 1))
     assert torch.equal(first, ~second)
     assert int(first.sum()) == first.numel() // 2
     assert first.shape == torch.Size(shape)
@@ -36,9 +36,7 @@ def test_children_complement_each_other_in_pairs(shape: list[int], seed: int, pa
 
 def test_pairs_layers_and_seeds_differ() -> None:
     shape = torch.Size((8, 8))
-    found = [
-        child_mask(shape, *key) for key in ((0, 0, "a"), (2, 0, "a"), (0, 1, "a"), (0, 0, "b"))
-    ]
+    found = [half(shape, *key) for key in ((0, "a", 0), (2, "a", 0), (0, "a", 1), (0, "b", 0))]
     for number, one in enumerate(found):
         assert all(not torch.equal(one, other) for other in found[:number])
         assert all(not torch.equal(one, ~other) for other in found[:number])

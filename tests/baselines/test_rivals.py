@@ -62,7 +62,7 @@ def test_a_step_and_a_prediction(name: str, backbone: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trained.parameters())
     made.eval()
     members = chosen.settings().get("members") or {"wrn-10-1": 3, "resnet18": 4}[backbone]
-    members = {"sembg": 3, "mixmo": 2}.get(name, members)
+    members = {"sembg": 3, "mixmo": 2, "oskd": 1, "self_distilled": 1}.get(name, members)
     assert made(images).shape == (6, members, 5)
     # A prediction depends neither on the batch around it nor on the moment.
     torch.testing.assert_close(made(images)[2:3], made(images[2:3]), atol=1e-4, rtol=1e-4)
@@ -563,6 +563,28 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("prune_and_tune", {"parent": 0}, "parent is 0: allowed: numbers above 0 and below"),
         ("local_critic", {"width": 0}, "width is 0: allowed: whole numbers from 1"),
         ("local_critic", {"critic_lr": 0}, "critic_lr is 0: allowed: numbers above 0"),
+        ("oskd", {"neighbours": 0}, "neighbours is 0: allowed: whole numbers from 1"),
+        ("oskd", {"distillation": -1}, "distillation is -1: allowed: numbers from 0"),
+        ("oskd", {"temperature": 0}, "temperature is 0: allowed: numbers above 0"),
+        ("self_distilled", {"trust": 1}, "trust is 1: allowed: numbers above 0 and below 1"),
+        ("swag", {"rank": 1}, "rank is 1: allowed: whole numbers from 2"),
+        ("swag", {"rate": 1.5}, "rate is 1.5: allowed: numbers above 0 to 1"),
+        ("swag", {"scale": -1}, "scale is -1: allowed: numbers from 0"),
+        (
+            "swag",
+            {"start": 0.9, "statistics": 0.2},
+            "start is 0.9 with statistics 0.2: allowed: shares of the run that together are below",
+        ),
+        ("subnetwork_ensemble", {"parent": 1}, "parent is 1: allowed: numbers above 0 and below"),
+        ("subnetwork_ensemble", {"children": "nosy"}, "unknown children 'nosy'.*'noisy'"),
+        ("subnetwork_ensemble", {"noise": -1}, "noise is -1: allowed: numbers from 0"),
+        ("subnetwork_ensemble", {"chance": 2}, "chance is 2: allowed: numbers from 0 to 1"),
+        ("subnetwork_ensemble", {"annealing": 0}, "annealing is 0: allowed: numbers above 0 to 1"),
+        (
+            "subnetwork_ensemble",
+            {"children": "partitioned", "members": 1},
+            "members is 1 with children 'partitioned': allowed: whole numbers from 2",
+        ),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings_: dict[str, Any], message: str) -> None:

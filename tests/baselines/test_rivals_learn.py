@@ -10,7 +10,7 @@ from nfe.engine.runner import RunFolders, Worker, execute
 from nfe.suite.run import specify
 
 # What they learn in runs long enough for their phases: tests/report/test_released_results.py.
-LONG = ("snapshot", "dst", "edst", "prune_and_tune")
+LONG = ("snapshot", "dst", "edst", "prune_and_tune", "subnetwork_ensemble", "swag")
 
 
 @pytest.mark.parametrize("name", [name for name in RIVALS if name not in LONG])

@@ -26,6 +26,9 @@ PHASED: dict[str, dict[str, Any]] = {
     "edst": {"interval": 2},
     "prune_and_tune": {},
     "local_critic": {},
+    "self_distilled": {},
+    "subnetwork_ensemble": {},
+    "swag": {"members": 2, "statistics": 0.34},
 }
 
 

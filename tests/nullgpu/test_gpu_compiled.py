@@ -41,7 +41,7 @@ def test_every_method_is_compiled_without_a_break(method: str) -> None:
 
 
 # Members in turn that are built alike.
-IN_TURN = ("dst", "edst", "prune_and_tune", "snapshot")
+IN_TURN = ("dst", "edst", "prune_and_tune", "snapshot", "subnetwork_ensemble", "swag")
 
 
 def graphs_of_members(method: str) -> dict[str, Any]:
