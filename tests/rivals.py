@@ -24,6 +24,7 @@ RIVALS = [
     "edst",
     "prune_and_tune",
     "local_critic",
+    "ffl",
 ]
 
 

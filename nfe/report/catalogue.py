@@ -103,8 +103,9 @@ METHODS = _entries(
         "mixmo": "MixMo",
         "local_critic": "Local critic",
         "narrow_ensemble": "Narrow ensemble",
+        "ffl": "FFL",
     },
-    "osD^v<>PX*pdh8HosD",
+    "osD^v<>PX*pdh8HosD^",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"
