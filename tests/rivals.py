@@ -28,6 +28,7 @@ RIVALS = [
     "self_distilled",
     "subnetwork_ensemble",
     "swag",
+    "ffl",
 ]
 
 

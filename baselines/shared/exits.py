@@ -71,8 +71,8 @@ class Exits(nn.Module):
         self.exits = nn.ModuleList(
             kaiming_normal_fan_out(branch(widths[k:], strides[k:])) for k in range(len(strides))
         )
-        self.norm, main = _at_pooling(backbone.head)
-        heads = [_head(widths[-1], classes) for _ in strides]
+        self.norm, main = at_pooling(backbone.head)
+        heads = [pooled_head(widths[-1], classes) for _ in strides]
         self.heads = nn.ModuleList([*heads, main])
 
     def maps(self, x: Tensor) -> list[Tensor]:
@@ -98,8 +98,8 @@ class Exits(nn.Module):
         return (self.logits(maps), maps) if features else self.logits(maps)
 
 
-def _at_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return what a head does before average pooling, and the rest.
+def at_pooling(head: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return what a head does before average pooling, and the rest from there on.
 
     Raises:
         InputError: it does not pool.
@@ -126,7 +126,8 @@ def _pools(layer: nn.Module) -> bool:
     return isinstance(layer, nn.AdaptiveAvgPool2d)
 
 
-def _head(width: int, classes: int) -> nn.Sequential:
+def pooled_head(width: int, classes: int) -> nn.Sequential:
+    """Return average pooling and a linear layer: maps (batch, width, h, w) to logits."""
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 

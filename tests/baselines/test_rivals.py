@@ -585,6 +585,10 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
             {"children": "partitioned", "members": 1},
             "members is 1 with children 'partitioned': allowed: whole numbers from 2",
         ),
+        ("ffl", {"members": 2}, "members is 2: allowed: whole numbers from 3"),
+        ("ffl", {"shared": 3}, "shared is 3: allowed: whole numbers from 0 to 2"),
+        ("ffl", {"rampup": 1.5}, "rampup is 1.5: allowed: numbers from 0 to 1"),
+        ("ffl", {"fusion_decay": -1}, "fusion_decay is -1: allowed: numbers from 0"),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings_: dict[str, Any], message: str) -> None:
@@ -598,7 +602,7 @@ def test_groups_larger_than_the_channels_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["exit_ensemble_distillation", "beed", "sembg", "treenet", "local_critic"]
+    "name", ["exit_ensemble_distillation", "beed", "sembg", "treenet", "local_critic", "ffl"]
 )
 def test_a_network_without_stages_has_no_exits(name: str) -> None:
     flat = Architecture("flat", 0, architecture("wrn-10-1").factory)
