@@ -25,6 +25,8 @@ RIVALS = [
     "prune_and_tune",
     "local_critic",
     "ffl",
+    "slimmable",
+    "mutualnet",
 ]
 
 

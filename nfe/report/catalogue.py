@@ -104,8 +104,10 @@ METHODS = _entries(
         "local_critic": "Local critic",
         "narrow_ensemble": "Narrow ensemble",
         "ffl": "FFL",
+        "slimmable": "Slimmable",
+        "mutualnet": "MutualNet",
     },
-    "osD^v<>PX*pdh8HosD^",
+    "osD^v<>PX*pdh8HosD^v<",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"
