@@ -23,22 +23,23 @@ def rows(name: str, section: str) -> list[list[str]]:
     return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
 
 
-def costs(method: Method, backbone: str) -> dict[str, float]:
+def costs(method: Method, backbone: str, images: int = 1) -> dict[str, float]:
     """Measured MACs for one image: inference executed and non-zero, and training on it once.
 
-    Methods that take a run's epochs several times over train on it that often.
+    Methods that take a run's epochs several times over train on it that often. Training is
+    measured on a batch of ``images``.
     """
     torch.manual_seed(0)
     network: nn.Module = method.network(context(backbone, classes=100, resolution=32))
     image = torch.randn(1, 3, 32, 32)
     nonzero, executed = cost.inference_macs(network, image)
     inputs, targets = FormsBatches.of(method).training_batch(
-        image, torch.tensor([0]), torch.Generator()
+        image.repeat(images, 1, 1, 1), torch.zeros(images, dtype=torch.int64), torch.Generator()
     )
     DrawsOnCpu.of(method).draw(network, inputs)
     with MacCounter() as counter:
         method.loss(network.train(), inputs, targets)[0].backward()
-    trained = method.trainings() * counter.executed
+    trained = method.trainings() * counter.executed / images
     return dict(zip(COLUMNS, (executed, nonzero, trained), strict=True))
 
 

@@ -29,6 +29,8 @@ RIVALS = [
     "subnetwork_ensemble",
     "swag",
     "ffl",
+    "slimmable",
+    "mutualnet",
 ]
 
 

@@ -108,8 +108,10 @@ METHODS = _entries(
         "subnetwork_ensemble": "Subnetwork Ensemble",
         "swag": "SWAG",
         "ffl": "FFL",
+        "slimmable": "Slimmable",
+        "mutualnet": "MutualNet",
     },
-    "osD^v<>PX*pdh8HosD^v<>P",
+    "osD^v<>PX*pdh8HosD^v<>PX*",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"

@@ -62,7 +62,8 @@ def test_a_step_and_a_prediction(name: str, backbone: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in trained.parameters())
     made.eval()
     members = chosen.settings().get("members") or {"wrn-10-1": 3, "resnet18": 4}[backbone]
-    members = {"sembg": 3, "mixmo": 2, "oskd": 1, "self_distilled": 1}.get(name, members)
+    own = {"sembg": 3, "mixmo": 2, "oskd": 1, "self_distilled": 1, "slimmable": 4, "mutualnet": 3}
+    members = own.get(name, members)
     assert made(images).shape == (6, members, 5)
     # A prediction depends neither on the batch around it nor on the moment.
     torch.testing.assert_close(made(images)[2:3], made(images[2:3]), atol=1e-4, rtol=1e-4)
@@ -589,6 +590,14 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("ffl", {"shared": 3}, "shared is 3: allowed: whole numbers from 0 to 2"),
         ("ffl", {"rampup": 1.5}, "rampup is 1.5: allowed: numbers from 0 to 1"),
         ("ffl", {"fusion_decay": -1}, "fusion_decay is -1: allowed: numbers from 0"),
+        ("slimmable", {"widths": "1"}, "widths is '1': allowed"),
+        ("slimmable", {"widths": "0/1"}, "widths is '0/1': allowed: numbers above 0 to 1"),
+        ("slimmable", {"widths": "1/0.5"}, r"widths is \[1.0, 0.5\]: allowed: ascending shares"),
+        ("slimmable", {"inplace": 2}, "inplace is 2: allowed: true or false"),
+        ("mutualnet", {"widths": "0.5/0.9"}, r"widths is \[0.5, 0.9\]: allowed: .* last one 1"),
+        ("mutualnet", {"scales": "0.5/1"}, r"scales is \[0.5, 1.0\]: allowed: descending"),
+        ("mutualnet", {"scales": "0.9"}, r"scales is \[0.9\]: allowed: .* the first one 1"),
+        ("mutualnet", {"distillation": -1}, "distillation is -1: allowed: numbers from 0"),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings_: dict[str, Any], message: str) -> None:

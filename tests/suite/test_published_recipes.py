@@ -35,6 +35,7 @@ def rates(method: str, epochs: int) -> list[float]:
         ("mixmo", 300, (101, 201, 226), 0.1, 0.0125, 1),
         ("self_distilled", 300, (150, 225), 0.1, 0.1, 0),
         ("ffl", 300, (150, 225), 0.1, 0.1, 0),
+        ("slimmable", 100, (30, 60, 90), 0.1, 0.1, 0),
     ],
 )
 def test_published_steps(
