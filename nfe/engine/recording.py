@@ -23,12 +23,16 @@ class Recorder:
 
     Gradients stay in the recording's memory from step to step; each replay overwrites them.
     Draws from PyTorch's global stream of the GPU follow its seed, as if nothing were recorded.
+
+    Attributes:
+        recordings: how many were made so far.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         """Prepare to record; ``parameters`` are all that may get a gradient."""
         self._parameters = list(parameters)
         self._stream = torch.cuda.Stream(self._parameters[0].device)
+        self.recordings = 0
         self._variant: Hashable = None
         self._direct = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -99,4 +103,5 @@ class Recorder:
         with torch.cuda.graph(graph, stream=self._stream):
             outputs = compute(*self._memory)
         self._gradients = [parameter.grad for parameter in self._parameters]
+        self.recordings += 1
         return graph, outputs

@@ -80,7 +80,8 @@ def test_recorded_and_resumed_steps_give_the_bits_of_direct_ones(
     recorded, direct = Trainer(run, data_of(run)), Trainer(run, data_of(run), record=False)
     calm = recorded.train()
     assert recorded._recorder is not None
-    assert recorded._recorder._graph is not None
+    # A last phase of a step or two is not recorded any more.
+    assert recorded._recorder.recordings
     assert direct._recorder is None
     assert all(p.isfinite().all() for p in calm.network.parameters())
     check_same(calm, direct.train())
