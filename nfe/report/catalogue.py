@@ -107,8 +107,9 @@ METHODS = _entries(
         "self_distilled": "Self-distilled",
         "subnetwork_ensemble": "Subnetwork Ensemble",
         "swag": "SWAG",
+        "multi_swag": "MultiSWAG",
     },
-    "osD^v<>PX*pdh8HosD^v<>",
+    "osD^v<>PX*pdh8HosD^v<>P",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"
