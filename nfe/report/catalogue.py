@@ -110,8 +110,9 @@ METHODS = _entries(
         "ffl": "FFL",
         "slimmable": "Slimmable",
         "mutualnet": "MutualNet",
+        "multi_swag": "MultiSWAG",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*",
+    "osD^v<>PX*pdh8HosD^v<>PX*p",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"
