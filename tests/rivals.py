@@ -27,6 +27,7 @@ RIVALS = [
     "ffl",
     "slimmable",
     "mutualnet",
+    "laplace",
 ]
 
 

@@ -106,8 +106,9 @@ METHODS = _entries(
         "ffl": "FFL",
         "slimmable": "Slimmable",
         "mutualnet": "MutualNet",
+        "laplace": "Laplace",
     },
-    "osD^v<>PX*pdh8HosD^v<",
+    "osD^v<>PX*pdh8HosD^v<>",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"
