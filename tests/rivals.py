@@ -31,6 +31,7 @@ RIVALS = [
     "ffl",
     "slimmable",
     "mutualnet",
+    "laplace",
 ]
 
 

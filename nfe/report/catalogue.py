@@ -111,8 +111,9 @@ METHODS = _entries(
         "slimmable": "Slimmable",
         "mutualnet": "MutualNet",
         "multi_swag": "MultiSWAG",
+        "laplace": "Laplace",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*p",
+    "osD^v<>PX*pdh8HosD^v<>PX*pd",
 )
 # Network fission whose weights are not divided one by one has a mark of its own.
 DIVIDED_MARK = "p"

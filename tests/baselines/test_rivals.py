@@ -599,6 +599,9 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("mutualnet", {"scales": "0.5/1"}, r"scales is \[0.5, 1.0\]: allowed: descending"),
         ("mutualnet", {"scales": "0.9"}, r"scales is \[0.9\]: allowed: .* the first one 1"),
         ("mutualnet", {"distillation": -1}, "distillation is -1: allowed: numbers from 0"),
+        ("laplace", {"members": 0}, "members is 0: allowed: whole numbers from 1"),
+        ("laplace", {"per_class": 0}, "per_class is 0: allowed: whole numbers from 1"),
+        ("laplace", {"prior": 0}, "prior is 0: allowed: numbers above 0 or none"),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings_: dict[str, Any], message: str) -> None:
