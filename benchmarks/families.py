@@ -5,8 +5,9 @@
 - confirmatory: the family that the note of config/tiny-imagenet-20.yaml states, accuracy alone.
 - equal time: each timed method against the single network trained for longer: the longest of its
   trainings that takes no more time by the measured steps (gpu_nvidia-h200.csv, WRN-10-2).
-- distillation, grouping ratio, exits: on the seeds that both sides have, paired; comparisons.csv
-  has three seeds against ten there, unpaired.
+- other methods: each method of the groups rivals and further against the single network.
+- other methods, distillation, grouping ratio, exits: on the seeds that both sides have, paired; comparisons.csv
+  has them with all of one side's ten seeds, unpaired, or not at all.
 
 Writes families_tiny-imagenet-20.csv, from the suite's tables and per-image files alone.
 """
@@ -65,7 +66,7 @@ def nfe(
 ) -> str:
     """Return the label of a setting of fission on WRN-10-2."""
     ratio = ratio or {2: "0.5/0.5", 3: "0.333/0.333/0.333"}[exits]
-    stages = stages or {2: "1", 3: "1/2"}[exits]
+    stages = stages or {2: "1", 3: "1+2"}[exits]
     return (
         f"nfe, M {exits}, ratio {ratio}, exits after {stages}, "
         f"distillation {distillation:g}, granularity {granularity}"
@@ -103,10 +104,14 @@ def equal_time() -> list[Pair]:
     ]
 
 
-def of_few_seeds() -> dict[str, list[Pair]]:
-    """Return the pairs of which one side has three seeds and the other ten."""
+def of_few_seeds(settings: Settings) -> dict[str, list[Pair]]:
+    """Return the pairs of which one side has three or five seeds and the other ten."""
     shares = ("0.1/0.9", "0.2/0.8", "0.3/0.7", "0.7/0.3", "0.8/0.2", "0.9/0.1")
+    others = [
+        label for group in ("rivals", "further") for label in comparison.in_group(settings, group)
+    ]
     return {
+        "other methods": [(label, "single, M 1", None) for label in others],
         "distillation": [(nfe(n), nfe(n, distillation=0), None) for n in (2, 3)],
         "grouping ratio": [(nfe(2, ratio=share), nfe(2), None) for share in shares],
         "exits": [(nfe(2, stages="2"), nfe(2), None)],
@@ -143,7 +148,7 @@ def table() -> bytes:
     metrics = ("accuracy", "nll", "ece")
     found = [*family(settings, "confirmatory", confirmatory(), ("accuracy",))]
     found += family(settings, "equal time", equal_time(), metrics)
-    for question, pairs in of_few_seeds().items():
+    for question, pairs in of_few_seeds(settings).items():
         found += family(settings, question, pairs, metrics)
     rows = []
     for record in found:
