@@ -85,10 +85,6 @@ class CombinesRuns(Settings):
         """Return the seeds of the runs of ``member_method`` that replicate ``seed`` combines."""
         raise NotImplementedError
 
-    def member_settings(self) -> dict[str, Any]:
-        """Return the settings in which those runs depart from their method's defaults."""
-        return {}
-
 
 @cache
 def _points(group: str) -> tuple[EntryPoint, ...]:

@@ -110,10 +110,9 @@ METHODS = _entries(
         "ffl": "FFL",
         "slimmable": "Slimmable",
         "mutualnet": "MutualNet",
-        "multi_swag": "MultiSWAG",
         "laplace": "Laplace",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*pd",
+    "osD^v<>PX*pdh8HosD^v<>PX*pdh8Hos",
 )
 PRUNERS = _entries(
     {

@@ -191,7 +191,7 @@ class Run:
         base = dataclasses.replace(
             self,
             method=method.member_method,
-            settings=_settings(method.member_method, self, method.member_settings()),
+            settings=_settings(method.member_method, self),
             versions=versions.of_member(self.versions),
         )
         return [dataclasses.replace(base, seed=seed) for seed in method.member_seeds(self.seed)]
@@ -210,8 +210,8 @@ class Run:
             raise InputError(f"{self.name} is {found[0]}")
 
 
-def _settings(method: str, run: Run, given: Mapping[str, Any]) -> dict[str, Any]:
-    return settings_class(method).from_settings(given).resolved(run.backbone).settings()
+def _settings(method: str, run: Run) -> dict[str, Any]:
+    return settings_class(method)().resolved(run.backbone).settings()
 
 
 def _readable(value: Any) -> str:
