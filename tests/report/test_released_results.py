@@ -10,7 +10,8 @@ from nfe.method import method_names
 
 OURS = {name.stem for name in (ROOT / "docs" / "methods").glob("*.md")}
 # Methods that came after the release of a suite.
-LATER = {"quick": set(), "digits-wrn-10-2": {"narrow_ensemble"}}
+NEWEST = {"ffl", "slimmable", "mutualnet", "laplace"}
+LATER = {"quick": NEWEST, "digits-wrn-10-2": {"narrow_ensemble", *NEWEST}}
 SUITES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
 
 
