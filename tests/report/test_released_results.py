@@ -10,7 +10,16 @@ from nfe.method import method_names
 
 OURS = {name.stem for name in (ROOT / "docs" / "methods").glob("*.md")}
 # Methods that came after the release of a suite.
-NEW = {"oskd", "self_distilled", "subnetwork_ensemble", "swag"}
+NEW = {
+    "oskd",
+    "self_distilled",
+    "subnetwork_ensemble",
+    "swag",
+    "ffl",
+    "slimmable",
+    "mutualnet",
+    "laplace",
+}
 LATER = {"quick": NEW, "digits-wrn-10-2": {"narrow_ensemble"} | NEW}
 SUITES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
 
