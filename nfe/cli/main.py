@@ -11,11 +11,12 @@ from nfe.cli.data import add_data_commands
 from nfe.cli.logs import log_to_stderr
 from nfe.cli.networks import add_fits_options, fits
 from nfe.cli.new import add_new_commands
-from nfe.cli.planning import doctor, list_names, plan, snakefile
+from nfe.cli.planning import doctor, list_names, plan
 from nfe.cli.results import diff, figure, page, tables, tune
 from nfe.cli.runs import benchmark, latency, run, train
 from nfe.cli.standing import status
 from nfe.cli.status import FAILED, INTERRUPTED
+from nfe.cli.workflow import snakefile
 from nfe.common.errors import DivergenceError, InputError, Interrupted
 
 

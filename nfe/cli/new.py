@@ -1,12 +1,16 @@
 """nfe-bench new: a commented, working start for what is your own."""
 
 import argparse
+import contextlib
 import keyword
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+from nfe.cli import workflow
 from nfe.cli.networks import add_architecture_options, architecture
+from nfe.cluster import site
 from nfe.common import strict_yaml
 from nfe.common.errors import InputError
 from nfe.common.files import check_free, make_directory, write_bytes
@@ -93,18 +97,46 @@ def dataset(arguments: argparse.Namespace) -> int:
     check_name(arguments.name)
     folder = Path(arguments.name)
     check_free(folder)
-    scratch = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)
-    try:
+    with _whole(folder) as scratch:
         _cut_photographs(scratch)
-        scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     print(
         f"{folder}: put your own images in place of these, then: nfe-bench data prepare {folder} "
         f"--source {folder} --resolution 32"
     )
     return 0
+
+
+def slurm(arguments: argparse.Namespace) -> int:
+    """Write slurm/: the profile of a SLURM cluster, which makes config/NAME.yaml by default."""
+    name = arguments.name
+    _check_name("suite", name)
+    config = Path("config", f"{name}.yaml")
+    if not config.is_file():
+        raise InputError(f"{config}: no such file: allowed: the name of a suite in config/")
+    target = site.FILE.parent
+    check_free(target)
+    with _whole(target) as scratch:
+        shutil.copytree(workflow.folder() / target, scratch)
+        profile = scratch / "config.yaml"
+        text = profile.read_text(encoding="utf-8")
+        profile.write_text(text.replace("config/paper.yaml", config.as_posix()), encoding="utf-8")
+    print(
+        f"{target}: tell {site.FILE} what your cluster needs, then: nfe-bench doctor --config "
+        f'{config}; snakemake -s "$(nfe-bench snakefile)" --profile {target}'
+    )
+    return 0
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Yield a folder to be written, which gets its name once it is whole."""
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        yield scratch
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _cut_photographs(folder: Path) -> None:
@@ -134,7 +166,7 @@ def add_new_commands(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     kinds = subparsers.add_parser("new", help=text, description=text).add_subparsers(
         required=True, metavar="KIND"
     )
-    for handler in (suite, dataset, architecture, method):
+    for handler in (suite, dataset, architecture, method, slurm):
         text = (handler.__doc__ or "").splitlines()[0]
         parser = kinds.add_parser(handler.__name__, help=text, description=text)
         parser.set_defaults(handler=handler)

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 from nfe.cli.status import FAILED
-from nfe.common.errors import InputError
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -36,18 +35,6 @@ def doctor(arguments: argparse.Namespace) -> int:
         print(f"{finding.verdict:8}{finding.what:10} {finding.said}", flush=True)
         missing += finding.good is False
     return FAILED if missing else 0
-
-
-def snakefile(arguments: argparse.Namespace) -> int:
-    """Print where the workflow is: snakemake -s "$(nfe-bench snakefile)" works in any folder."""
-    package = Path(__file__).resolve().parents[1]
-    # In the wheel beside the package's modules; in a clone at its root.
-    places = [package / "snakemake" / "Snakefile", package.parent / "Snakefile"]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise InputError(f"{places[0]}: no such file: allowed: the package from its wheel")
-    print(found)
-    return 0
 
 
 def list_names(arguments: argparse.Namespace) -> int:

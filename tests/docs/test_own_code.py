@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from torchvision.models import resnet18
 
 from nfe import data as datasets
 from nfe import load_run
@@ -27,6 +28,11 @@ def folder(tmp_path_factory):
     return at
 
 
+def count_nonzero(net):
+    """The non-zero numbers among a network's parameters."""
+    return sum(int(p.count_nonzero()) for p in net.parameters())
+
+
 def test_the_page_runs_from_top_to_bottom(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     code = re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S)
@@ -37,6 +43,17 @@ def test_the_page_runs_from_top_to_bottom(folder, monkeypatch, capsys):
     assert (folder / "net.onnx").stat().st_size
     assert capsys.readouterr().out.splitlines()[-1] in names["trained"].classes
     assert names["smooth"].shape == (8, 4)
+    # The last logits on the page are those of mixed precision.
+    assert names["logits"].dtype is torch.bfloat16
+    checkpoint = torch.load(folder / "lightning" / "last.ckpt", weights_only=True)
+    assert (checkpoint["epoch"], checkpoint["global_step"]) == (1, 4)
+    averaged, fast = checkpoint["state_dict"], checkpoint["current_model_state"]
+    for name, value in names["loaded"].state_dict().items():
+        assert torch.equal(value, averaged[f"net.{name}"]), name
+    assert any(not torch.equal(value, fast[name]) for name, value in averaged.items())
+    # What was pruned stays so, through every loop and every file.
+    kept = [count_nonzero(names[name]) for name in ("net", "loaded")]
+    assert kept[0] == kept[1] < 0.55 * count_nonzero(resnet18(num_classes=4))
 
 
 @pytest.mark.parametrize("name", ["nfe", "several"])
