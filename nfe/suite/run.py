@@ -150,7 +150,9 @@ class Run:
 
         What came later and is as it always was is left out.
         """
-        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        # Faster than dataclasses.asdict of it all, which copies what is written out anyway.
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values: dict[str, Any] = json.loads(json.dumps(own, default=dataclasses.asdict))
         told = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
         return {"engine": ENGINE, **told}
 
