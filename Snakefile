@@ -37,8 +37,7 @@ rule all:
     default_target: True
     input:
         run_files(RUNS),
-        LATENCIES,
-        evaluations(EVALUATED),
+        # With them come latencies and evaluations, which they are made from.
         TABLES,
         FIGURES,
         PAGE,

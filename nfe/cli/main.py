@@ -71,6 +71,8 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     _job_options(parser)
     parser.add_argument("--run", nargs="+", required=True, metavar="RUN")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="runs at a time")
+    divided = "GPUs over which runs at a time are divided; each run uses one"
+    parser.add_argument("--devices", type=int, default=1, metavar="N", help=divided)
     trained = "combine finished runs; train none in a lost one's place"
     parser.add_argument("--trained", action="store_true", help=trained)
 

@@ -107,6 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.workers < 1:
         raise InputError(f"workers is {arguments.workers}: allowed: from 1")
+    if not 1 <= arguments.devices <= arguments.workers:
+        allowed = f"from 1 to workers ({arguments.workers})"
+        raise InputError(f"devices is {arguments.devices}: allowed: {allowed}")
     suite = load_plan(arguments.plan)
     worker = dataclasses.replace(_worker(arguments, suite), trains=not arguments.trained)
     root, name = arguments.root, suite.name
@@ -115,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     trained = [job for job in jobs if not job[0].members()]
     good = True
     if min(arguments.workers, len(trained)) > 1:
-        good = attempt_all(trained, worker, arguments.workers)
+        good = attempt_all(trained, worker, arguments.workers, arguments.devices)
         jobs = [job for job in jobs if job[0].members()]
     return FAILED if [job for job in jobs if not attempt(*job, worker)] or not good else 0
 

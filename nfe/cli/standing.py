@@ -35,7 +35,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 def _show(suite: "Suite", root: Path, gpus: int, again: int | None) -> bool:
     """Print where runs stand; return whether some are neither finished nor failed."""
-    from nfe.cluster import jobs, site
+    from nfe.cluster import jobs, packing, site
     from nfe.cluster.standing import State, survey
 
     note = ""
@@ -45,7 +45,7 @@ def _show(suite: "Suite", root: Path, gpus: int, again: int | None) -> bool:
     except InputError as error:
         queued, note = [], f"{error}: which runs are queued is not known"
     results = root / "results" / suite.name
-    found = survey(suite, results, queued or [])
+    found = survey(suite, results, queued or [], packing.noted(suite.name) if queued else {})
     if again and sys.stdout.isatty():
         print(_CLEAR, end="")
     print("\n".join([*_lines(suite, found, results, gpus), *([note] if note else [])]), flush=True)

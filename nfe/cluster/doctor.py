@@ -8,7 +8,7 @@ from typing import Any
 
 from nfe import data as datasets
 from nfe.backbones import check_available
-from nfe.cluster import estimate, memory, site, site_checks, storage
+from nfe.cluster import estimate, memory, packing, site, site_checks, storage
 from nfe.cluster.finding import Finding
 from nfe.common.errors import InputError
 from nfe.data import outliers, prepared
@@ -29,11 +29,12 @@ def examine(config: Mapping[str, Any]) -> Iterator[Finding]:
     suite = expand(config)
     runs = [run for chunk in suite.chunks() for run in chunk]
     gpus = config.get("gpus", 0)
+    jobs = len(packing.training(suite, site.load(), gpus))
     hours = sum(estimate.seconds(run, estimate.modest(gpus)) for run in runs) / 3600
     yield Finding(
         True,
         "suite",
-        f"{suite.name}: {len(suite.runs)} runs, {len(suite.chunks())} training jobs, at most some "
+        f"{suite.name}: {len(suite.runs)} runs, {jobs} training jobs, at most some "
         f"{hours:,.{0 if hours >= 10 else 1}f} {'GPU' if gpus else 'core'} hours",
     )
     root = Path(config["data_root"]) if "data_root" in config else None

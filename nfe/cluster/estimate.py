@@ -6,6 +6,7 @@ next attempt continues with a longer one. ``nfe-bench plan`` takes it on named G
 """
 
 import functools
+import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -163,9 +164,19 @@ def restarts(minutes: int, limit: int) -> int:
     return max(0, math.ceil((minutes - _START_MINUTES) / useful) - 1) if minutes > limit else 0
 
 
-def minutes(runs: Sequence[Run], gpus: int) -> int:
-    """Return the time limit of a job that makes ``runs`` one after the other."""
-    return _START_MINUTES + math.ceil(sum(seconds(run, modest(gpus)) for run in runs) / 60)
+def minutes(runs: Sequence[Run], gpus: int, devices: int = 1) -> int:
+    """Return the time limit of a job that makes ``runs`` in this order.
+
+    Args:
+        runs: the runs.
+        gpus: GPUs that the suite asks for.
+        devices: GPUs over which the job divides them: each takes the next run when it is free.
+            Runs that share one are reckoned as if they came one after the other.
+    """
+    free = [0.0] * devices
+    for run in runs:
+        heapq.heapreplace(free, free[0] + seconds(run, modest(gpus)))
+    return _START_MINUTES + math.ceil(max(free) / 60)
 
 
 def _tested(run: Run) -> int:

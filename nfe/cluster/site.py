@@ -55,8 +55,11 @@ class Site:
         modules: environment modules that each job loads, separated by spaces.
         container: Apptainer image in which each job's commands run.
         scratch: folder on each node's own disk to which data are copied once.
-        workers_per_gpu: how many runs of one job train on its GPU at the same time, in processes of
+        workers_per_gpu: how many runs of one job train on a GPU at the same time, in processes of
             their own; also of jobs on this machine. The runs are the same.
+        gpus_per_job: GPUs over which a job of several runs divides them; each run uses one.
+        target_minutes: how long a job that trains should take at most, as estimated: short runs are
+            put together up to that, the longest first. 0: as many as the suite says.
         max_minutes: longest time limit that a job may ask for; longer runs continue in the next.
         max_jobs: how many jobs may be queued or running at once.
     """
@@ -77,6 +80,8 @@ class Site:
     container: str = ""
     scratch: str = ""
     workers_per_gpu: int = 1
+    gpus_per_job: int = 1
+    target_minutes: int = 0
     max_minutes: int = 1440
     max_jobs: int = 500
 
@@ -151,6 +156,8 @@ def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site
     asks = _flag(values, "request_memory", file)
     numbers = {
         "workers_per_gpu": _whole(values, "workers_per_gpu", "whole numbers from 1", file),
+        "gpus_per_job": _whole(values, "gpus_per_job", "whole numbers from 1", file),
+        "target_minutes": _whole(values, "target_minutes", "whole minutes from 0", file, 0),
         "max_minutes": _whole(values, "max_minutes", "whole minutes from 1", file),
         "max_jobs": _whole(values, "max_jobs", "whole numbers from 1", file),
     }
@@ -165,9 +172,9 @@ def _flag(values: Mapping[str, str], key: str, file: Path) -> bool:
     return text == "true"
 
 
-def _whole(values: Mapping[str, str], key: str, allowed: str, file: Path) -> int:
-    """Return a setting that is a number, 1 or more."""
+def _whole(values: Mapping[str, str], key: str, allowed: str, file: Path, least: int = 1) -> int:
+    """Return a setting that is a whole number."""
     text = values.get(key, str(getattr(Site, key)))
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or int(text) < least:
         raise InputError(f"{key} is {text!r} ({file}): allowed: {allowed}")
     return int(text)

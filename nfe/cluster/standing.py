@@ -85,15 +85,21 @@ class Standing:
         return self.saved.at + datetime.timedelta(seconds=self.saved.left)
 
 
-def survey(suite: Suite, results: Path, jobs: Sequence[Job]) -> list[Standing]:
+def survey(
+    suite: Suite,
+    results: Path,
+    jobs: Sequence[Job],
+    made_by: Mapping[str, Sequence[str]],
+) -> list[Standing]:
     """Return where every run of a suite stands, in the suite's order.
 
     Args:
         suite: the suite.
         results: its results folder, which may not exist.
         jobs: the checkout's jobs in SLURM's queue.
+        made_by: names of the runs that a job makes, by its rule (``packing.noted``).
     """
-    queued = _by_run(suite, jobs)
+    queued = _by_run(jobs, made_by)
     numbered = {job.number: job for job in jobs}
     return [
         _standing(planned.run, results / "runs" / planned.run.name, queued, numbered)
@@ -101,12 +107,11 @@ def survey(suite: Suite, results: Path, jobs: Sequence[Job]) -> list[Standing]:
     ]
 
 
-def _by_run(suite: Suite, jobs: Sequence[Job]) -> dict[str, Job]:
-    """Return the job that is to train each run, by the run's name; of two the one that runs."""
-    chunks = {f"train_{number:03d}": chunk for number, chunk in enumerate(suite.chunks())}
+def _by_run(jobs: Sequence[Job], made_by: Mapping[str, Sequence[str]]) -> dict[str, Job]:
+    """Return the job that is to make each run, by the run's name; of two the one that runs."""
     found: dict[str, Job] = {}
     for job in sorted(jobs, key=lambda job: not job.waits):
-        found |= {run.name: job for run in chunks.get(job.rule, [])}
+        found |= dict.fromkeys(made_by.get(job.rule, ()), job)
     return found
 
 

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -34,6 +34,8 @@ Job = tuple[Run, RunFolders]
 Prepare = Callable[[], Callable[[Any], Any]]
 # Between looks at the clock.
 LOOK_SECONDS = 0.2
+# Numbers of GPUs, or their UUIDs, that processes see.
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def shared_gpu() -> Iterator[bool]:
     """Let processes started inside compute on the GPU side by side, where NVIDIA's MPS is.
 
     A private daemon (its pipes in a folder of its own) serves them and ends with the block; other
-    users' daemons and the device's settings are left alone. Gives whether there is one.
+    users' daemons and the device's settings are left alone. It numbers the GPUs that it was started
+    on anew, from 0, and so they are called inside. Gives whether there is a daemon.
     """
     control = shutil.which("nvidia-cuda-mps-control")
     if control is None or "CUDA_MPS_PIPE_DIRECTORY" in os.environ:
@@ -74,16 +77,29 @@ def shared_gpu() -> Iterator[bool]:
             _log.warning("MPS did not start: %s", started.stderr.decode(errors="replace").strip())
             yield False
             return
-        os.environ.update(own)
+        visible = os.environ.get(VISIBLE_GPUS, "").split(",")
+        if all(name.strip().isdecimal() for name in visible):
+            own[VISIBLE_GPUS] = ",".join(map(str, range(len(visible))))
         try:
-            yield True
+            with _environment(own):
+                yield True
         finally:
-            for name in own:
-                os.environ.pop(name, None)
             try:
                 subprocess.run([control], input=b"quit\n", env=environment, check=False, timeout=10)
             except subprocess.TimeoutExpired:
                 _log.warning("MPS did not end: %s", folder)
+
+
+@contextlib.contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    """Let processes started inside find some variables changed."""
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _work(channel: Connection, prepare: Prepare) -> None:
@@ -122,8 +138,11 @@ def _done(name: str, task: Any, perform: Callable[[Any], Any]) -> Outcome:
 class _Crew:
     """The processes that do tasks, and what each has in hand."""
 
-    def __init__(self, prepare: Prepare) -> None:
+    def __init__(self, prepare: Prepare, places: Sequence[Mapping[str, str]]) -> None:
         self._prepare = prepare
+        # What each process finds in its environment; the next one in its place finds the same.
+        self._free = list(reversed(places))
+        self._taken: dict[Connection, Mapping[str, str]] = {}
         self._context = multiprocessing.get_context("spawn")
         self._processes: dict[Connection, SpawnProcess] = {}
         self.busy: dict[Connection, str] = {}
@@ -132,7 +151,9 @@ class _Crew:
         """Start a process and return the channel to it."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs, self._prepare))
-        process.start()
+        self._taken[ours] = self._free.pop()
+        with _environment(self._taken[ours]):
+            process.start()
         theirs.close()
         self._processes[ours] = process
         return ours
@@ -158,6 +179,7 @@ class _Crew:
         channel.close()
         process = self._processes.pop(channel)
         process.join()
+        self._free.append(self._taken.pop(channel))
         return process.exitcode
 
     def interrupt(self) -> None:
@@ -178,6 +200,7 @@ def perform_all(
     workers: int,
     seconds: float = math.inf,
     asked: Callable[[], bool] = lambda: False,
+    places: Sequence[Mapping[str, str]] = (),
 ) -> Iterator[Outcome]:
     """Do tasks in ``workers`` processes and yield what became of each as it ends.
 
@@ -192,8 +215,10 @@ def perform_all(
         workers: processes at a time, from 1.
         seconds: when to stop, from now.
         asked: whether to stop; called several times a second.
+        places: what each process finds changed in its environment, one a process; none: nothing.
     """
-    crew, waiting, stop_at = _Crew(prepare), list(reversed(tasks)), time.monotonic() + seconds
+    crew = _Crew(prepare, places or [{}] * workers)
+    waiting, stop_at = list(reversed(tasks)), time.monotonic() + seconds
     told = False
     try:
         for _ in range(min(workers, len(waiting))):
@@ -230,6 +255,7 @@ def execute_all(
     workers: int,
     seconds: float = math.inf,
     asked: Callable[[], bool] = lambda: False,
+    places: Sequence[Mapping[str, str]] = (),
 ) -> Iterator[Outcome]:
     """Make runs in ``workers`` processes and yield what became of each as it ends.
 
@@ -243,6 +269,7 @@ def execute_all(
         workers: processes at a time, from 1.
         seconds: when to stop, from now.
         asked: whether to stop; called several times a second.
+        places: what each process finds changed in its environment, one a process; none: nothing.
     """
     tasks = [(run.name, (run, folders)) for run, folders in jobs]
-    return perform_all(tasks, partial(_executor, make_workplace), workers, seconds, asked)
+    return perform_all(tasks, partial(_executor, make_workplace), workers, seconds, asked, places)

@@ -1,6 +1,7 @@
 """From a suite's configuration to its list of runs."""
 
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -120,7 +121,7 @@ class Suite:
             **({"confirmatory": _family_record(self.confirmatory)} if self.confirmatory else {}),
         }
 
-    @property
+    @functools.cached_property
     def digest(self) -> str:
         """Twelve hexadecimal digits over what the tables depend on."""
         told = {k: v for k, v in self.record().items() if k not in (*_MAKING, *_TELLING)}

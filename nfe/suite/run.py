@@ -150,7 +150,9 @@ class Run:
 
         What came later and is as it always was is left out.
         """
-        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        # Faster than dataclasses.asdict of it all, which copies what is written out anyway.
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values: dict[str, Any] = json.loads(json.dumps(own, default=dataclasses.asdict))
         told = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
         return {"engine": ENGINE, **told}
 
@@ -174,14 +176,11 @@ class Run:
 
     def distinctive_settings(self) -> dict[str, Any]:
         """Return the settings that the others and the defaults do not imply."""
-        backbone, cls = self.backbone, settings_class(self.method)
-        telling = dict(self.settings)
-        for key in self.settings:
-            fewer = {k: v for k, v in telling.items() if k != key}
-            with contextlib.suppress(InputError):
-                if cls.from_settings(fewer).resolved(backbone).settings() == self.settings:
-                    telling = fewer
-        return telling
+        # The same for all seeds and data: thousands of runs are planned at once.
+        told = json.dumps([self.architecture, self.network, self.method, self.settings])
+        if told not in _DISTINCTIVE:
+            _DISTINCTIVE[told] = _distinctive(self)
+        return dict(_DISTINCTIVE[told])
 
     def members(self) -> list["Run"]:
         """Return the runs that this run combines; empty for a run that trains itself."""
@@ -208,6 +207,21 @@ class Run:
         """
         if found := self.outdated():
             raise InputError(f"{self.name} is {found[0]}")
+
+
+# What has been found out, by all that it depends on, as JSON.
+_DISTINCTIVE: dict[str, dict[str, Any]] = {}
+
+
+def _distinctive(run: Run) -> dict[str, Any]:
+    backbone, cls = run.backbone, settings_class(run.method)
+    telling = dict(run.settings)
+    for key in run.settings:
+        fewer = {k: v for k, v in telling.items() if k != key}
+        with contextlib.suppress(InputError):
+            if cls.from_settings(fewer).resolved(backbone).settings() == run.settings:
+                telling = fewer
+    return telling
 
 
 def _settings(method: str, run: Run) -> dict[str, Any]:

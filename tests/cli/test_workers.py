@@ -121,3 +121,37 @@ def test_workers_are_counted_from_one(tmp_path, capsys):
     words[words.index("--workers") + 1] = "0"
     assert main(words) == 2
     assert "workers is 0: allowed: from 1" in capsys.readouterr().err
+
+
+def test_runs_are_divided_over_the_gpus_of_a_job(tmp_path, monkeypatch):
+    """Each process sees one, in turn, and the runs are what they are alone."""
+    suite = planned(tmp_path, ENSEMBLE[:1])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    words = command(tmp_path, suite)
+    with (tmp_path / "said").open("ab") as said:
+        told = [sys.executable, "-m", "nfe", *words[:-3], "--devices", "2", *words[-3:]]
+        subprocess.run(told, stderr=said, check=True)
+    lines = (tmp_path / "said").read_text().splitlines()
+    seen = {line.split()[2]: line.split()[-1] for line in lines if " on GPUs " in line}
+    assert sorted(seen.values()) == ["4", "6"]
+    check_as_alone(tmp_path, tmp_path / "apart", suite, 1)
+    for each in suite.runs:
+        timing = read_json(folder(tmp_path, each.run.name) / "timing.json")
+        # Nothing shares a device.
+        assert timing.get("runs_at_once", 1) == 1
+
+
+@pytest.mark.parametrize(("visible", "said"), [("3", "allowed: 1 to 1"), ("", "no GPU is visible")])
+def test_gpus_that_are_not_there_are_not_divided(visible, said, tmp_path, capsys, monkeypatch):
+    suite = planned(tmp_path, ENSEMBLE[:1])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    words = command(tmp_path, suite)
+    assert main([*words[:-3], "--devices", "2", *words[-3:]]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_devices_are_no_more_than_workers(tmp_path, capsys):
+    suite = planned(tmp_path, ENSEMBLE[:1])
+    words = command(tmp_path, suite)
+    assert main([*words[:-3], "--devices", "3", *words[-3:]]) == 2
+    assert "devices is 3: allowed: from 1 to workers (2)" in capsys.readouterr().err

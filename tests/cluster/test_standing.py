@@ -13,7 +13,9 @@ import pytest
 import yaml
 from conftest import finish, start
 
+from nfe.cluster import packing
 from nfe.cluster.jobs import Job, queued
+from nfe.cluster.site import Site
 from nfe.cluster.standing import State, survey
 from nfe.common.errors import InputError
 from nfe.common.files import alone, holder, read_json, write_json
@@ -87,7 +89,7 @@ def test_one_machine_from_nothing_to_a_stopped_run(checkout, suite):
     assert f"{long}: on {os.uname().nodename}, since {before.astimezone():%Y-%m-%d}" in line
     assert "/150 (state of " in line
     assert "ETA " in line
-    one = next(s for s in survey(suite, runs.parent, []) if s.state is State.RUNNING)
+    one = next(s for s in survey(suite, runs.parent, [], {}) if s.state is State.RUNNING)
     assert one.saved is not None and one.end() is not None
     assert holder(runs / long)["process"] == process.pid
     assert 0 < one.saved.share < 1
@@ -108,7 +110,7 @@ def test_a_killed_run_does_not_count_as_running(checkout, suite):
     process.kill()
     process.communicate()
     assert (folder / ".lock").exists()
-    found = {one.run.name: one for one in survey(suite, checkout / "results" / "tiny", [])}
+    found = {one.run.name: one for one in survey(suite, checkout / "results" / "tiny", [], {})}
     assert found[long].state is State.WAITING
     assert found[long].saved is not None
 
@@ -123,7 +125,7 @@ def test_a_damaged_state_is_passed_over(checkout, suite):
         len(header).to_bytes(8, "little") + header
     )
     (state / f"step-000000060-{'0' * 16}.safetensors").write_bytes(b"cut")
-    found = {one.run.name: one for one in survey(suite, checkout / "results" / "tiny", [])}
+    found = {one.run.name: one for one in survey(suite, checkout / "results" / "tiny", [], {})}
     # 45 steps are three epochs: 50 steps are a third of the way through the fourth.
     assert found[long].saved.share == pytest.approx(50 / (150 * 15))
     assert (found[long].saved.epoch, found[long].saved.epochs) == (3, 150)
@@ -158,19 +160,22 @@ def test_watching_ends_with_the_last_run(checkout, suite):
 
 
 def test_a_cluster_s_queue(checkout, suite, monkeypatch):
-    first, second, third, last = (chunk[0].name for chunk in suite.chunks())
+    packs = packing.training(suite, Site(), 0)
+    first, second, third, last = (pack.runs[0].name for pack in packs)
+    one, two, three, four = (pack.rule for pack in packs)
+    packing.note("tiny", packs)
     rows = [
         # Number, state, nodes, start, left, reason, comment, folder.
-        f"11|RUNNING|gpu07|2026-11-26T20:01:00|3:59:00|None|rule_train_000|{checkout}",
-        f"12|PENDING||2026-11-27T06:00:00|1-00:00:00|Priority|rule_train_001|{checkout}",
-        f"13|PENDING||N/A|1-00:00:00|QOSMaxJobsPerUserLimit|rule_train_002|{checkout}",
-        "14|PENDING||N/A|1-00:00:00|Priority|rule_train_003|/elsewhere",
+        f"11|RUNNING|gpu07|2026-11-26T20:01:00|3:59:00|None|rule_{one}|{checkout}",
+        f"12|PENDING||2026-11-27T06:00:00|1-00:00:00|Priority|rule_{two}|{checkout}",
+        f"13|PENDING||N/A|1-00:00:00|QOSMaxJobsPerUserLimit|rule_{three}|{checkout}",
+        f"14|PENDING||N/A|1-00:00:00|Priority|rule_{four}|/elsewhere",
         f"15|RUNNING|cpu01|N/A|1:00|None|some other work|{checkout}",
     ]
     squeue(checkout, monkeypatch, "\n".join(rows) + "\n")
     found = queued(checkout)
     assert [job.number for job in found] == ["11", "12", "13", "15"]
-    assert [job.rule for job in found] == ["train_000", "train_001", "train_002", ""]
+    assert [job.rule for job in found] == [one, two, three, ""]
     monkeypatch.setenv("SLURM_JOB_ID", "11")
     monkeypatch.setenv("SLURMD_NODENAME", "gpu07")
     folder = checkout / "results" / "tiny" / "runs" / first
@@ -189,11 +194,37 @@ def test_a_job_that_is_tried_again_is_queued_and_not_failed(checkout, suite):
     folder = checkout / "results" / "tiny" / "runs" / first
     folder.mkdir(parents=True)
     write_json(folder / "failure.json", {"status": "failed", "reason": "out of memory"})
-    again = Job("7", "PENDING", "", "N/A", "1:00", "Priority", "train_000")
+    again = Job("7", "PENDING", "", "N/A", "1:00", "Priority", "train_it")
     found = {
-        one.run.name: one.state for one in survey(suite, checkout / "results" / "tiny", [again])
+        one.run.name: one.state
+        for one in survey(suite, checkout / "results" / "tiny", [again], {"train_it": [first]})
     }
     assert found[first] is State.QUEUED
+
+
+def test_jobs_of_another_packing_are_told_by_their_runs(checkout, suite, monkeypatch):
+    """Two runs a job, then a job of all: jobs of both are in the queue, the configuration is new."""
+    runs = [planned.run for planned in suite.runs]
+    before = [packing.Pack("train", tuple(runs[n : n + 2])) for n in (0, 2)]
+    packing.note("tiny", before)
+    packing.note("tiny", [packing.Pack("train", tuple(runs))])
+    row = "21|PENDING||N/A|1:00:00|Priority|rule_{}|{}"
+    squeue(checkout, monkeypatch, row.format(before[1].rule, checkout) + "\n")
+    assert f"queued   {runs[2].name} and 1 more: job 21" in status(checkout)
+    # What is being written just now, or damaged, hides no other.
+    (checkout / ".snakemake" / "plans" / "tiny-0.jobs.json").write_text("{")
+    assert "2 queued, 2 waiting" in status(checkout)
+
+
+def test_combinations_are_told_as_well(checkout, monkeypatch):
+    groups = {"short": [{"method": "deep_ensemble", "members": 2, "seeds": 1}]}
+    suite = expand({**CONFIG, "groups": groups})
+    (checkout / "tiny.yaml").write_text(yaml.safe_dump({**CONFIG, "groups": groups}))
+    (combination,) = packing.brief(suite, "combine", suite.combined())
+    packing.note("tiny", [combination])
+    row = f"31|PENDING||N/A|4:00|Dependency|rule_{combination.rule}|{checkout}\n"
+    squeue(checkout, monkeypatch, row)
+    assert f"queued   {combination.runs[0].name}: job 31" in status(checkout)
 
 
 def test_a_queue_that_does_not_answer_is_said(checkout, suite, monkeypatch):

@@ -399,7 +399,7 @@ HOW: dict[str, tuple[str, str]] = {
         "would watch for weeks",
     ),
     'squeue --me -o "%i %T %k"': CLUSTER,
-    "head -1 logs/paper/train_000.log": CLUSTER,
+    "head -1 logs/paper/train_NAME.log": CLUSTER,
 }
 # Seconds each: snakemake and dvc import much.
 SLOW = (

@@ -7,6 +7,10 @@ import pytest
 from checkout import DISTURBED, Checkout, same
 from cluster import Cluster, wait_until
 
+from nfe.cluster import packing
+from nfe.cluster.site import Site
+from nfe.suite.expansion import expand
+
 # Each run in a job of its own: a short one and a long one.
 APART = {**DISTURBED, "runs_per_process": 1}
 
@@ -112,7 +116,7 @@ def test_the_command_typed_again_queues_no_job_twice(apart, cluster, closed, und
     kill(snakemake)
     assert waiting(cluster, apart, 2) == before
     # Now the long one runs, and a job that would make both replaces the other.
-    short, long = before["train_000"], before["train_001"]
+    short, long = (before[pack.rule] for pack in packing.training(expand(APART), Site(), 1))
     cluster.control("hold", short)
     cluster.control("update", "PartitionName=low", "State=UP")
     apart.wait_for_state()

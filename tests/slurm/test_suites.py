@@ -7,6 +7,10 @@ import yaml
 from checkout import DISTURBED, ROOT, Checkout, same
 from cluster import NODES
 
+from nfe.cluster import packing
+from nfe.cluster.site import Site
+from nfe.suite.expansion import expand
+
 QUICK = yaml.safe_load((ROOT / "config" / "quick.yaml").read_text())
 FEWER_EPOCHS = 3
 
@@ -35,13 +39,13 @@ def test_each_job_sees_the_gpus_it_asked_for(tmp_path, cluster):
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path, cluster):
     bad = {"method": "single", "recipe": {"lr": 1e30}}
     groups = {"further": [bad, {"method": "nfe", "exits": 2}]}
-    checkout = Checkout(
-        tmp_path / "checkout", {**DISTURBED, "runs_per_process": 1, "groups": groups}
-    )
+    config = {**DISTURBED, "runs_per_process": 1, "groups": groups}
+    checkout = Checkout(tmp_path / "checkout", config)
     snakemake = checkout.submit(cluster, "--retries", "1")
     assert snakemake.wait(900) == 1
     said = checkout.said()
     assert "Trying to restart job" in said
-    assert "log: logs/tiny/train_000.log" in said
-    assert "the loss is" in said.split("Logfile logs/tiny/train_000.log")[-1]
+    log = packing.training(expand(config), Site(), 1)[0].log
+    assert f"log: logs/tiny/{log}" in said
+    assert "the loss is" in said.split(f"Logfile logs/tiny/{log}")[-1]
     assert [name.split("_")[2] for name in checkout.runs()] == ["nfe"]

@@ -1,31 +1,31 @@
 # Beyond clean accuracy: each question's file is made once, from a run's predictions or weights.
-for number, some in enumerate(packs(EVALUATED)):
+for pack in EVALUATIONS:
 
     rule:
         name:
-            f"evaluate_{number:03d}"
+            pack.rule
         input:
-            finished(some),
-            finished([member for run in some for member in run.members()]),
+            finished(pack.runs),
+            finished([member for run in pack.runs for member in run.members()]),
         output:
-            update(evaluations(some)),
+            update(evaluations(pack.runs)),
         log:
-            f"logs/{SUITE.name}/evaluate_{number:03d}.log",
-        threads: max(run.threads for run in some)
+            f"logs/{SUITE.name}/{pack.log}",
+        threads: max(run.threads for run in pack.runs)
         resources:
             **growing(
                 estimate.evaluation_minutes(
-                    some,
-                    {run.name: fitting([run]) for run in some},
+                    pack.runs,
+                    {run.name: fitting([run]) for run in pack.runs},
                     EVALUATE.get("corruptions", False),
                     GPUS,
                 ),
-                estimate.memory_mb(some, finished=True),
+                estimate.memory_mb(pack.runs, finished=True),
                 on_gpu(),
             ),
         params:
-            runs=[RESULTS / "runs" / run.name for run in some],
-            ood=("--ood", *fitting(some)) if fitting(some) else "",
+            runs=[RESULTS / "runs" / run.name for run in pack.runs],
+            ood=("--ood", *fitting(pack.runs)) if fitting(pack.runs) else "",
             corruptions="--corruptions" if EVALUATE.get("corruptions") else "",
         shell:
             "{TRAIN} evaluate {DATA_ROOT} --run {params.runs:q} {params.ood} {params.corruptions} >> {log:q} 2>&1"

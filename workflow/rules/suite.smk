@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from nfe.cluster import site, estimate
+from nfe.cluster import estimate, packing, site
 from nfe.data import outliers
 from nfe.common.errors import InputError
 from nfe.common.files import make_directory, read_json, write_json
@@ -60,20 +60,36 @@ DATA_ROOT = (
 )
 
 
+def devices(runs):
+    """Return over how many GPUs a job divides its runs."""
+    return min(SITE.gpus_per_job, len(runs)) if GPUS else 1
+
+
 def at_once(runs):
-    """Return how many of a job's runs train on its GPU at the same time."""
-    return min(SITE.workers_per_gpu, len(runs)) if GPUS else 1
+    """Return how many of a job's runs train at the same time."""
+    return min(SITE.gpus_per_job * SITE.workers_per_gpu, len(runs)) if GPUS else 1
 
 
-def demand(runs, workers=1):
+def beside(runs):
+    """Return the options of a job that trains several runs at the same time."""
+    shared = f" --devices {devices(runs)}" if devices(runs) > 1 else ""
+    return f"--workers {at_once(runs)}{shared}" if at_once(runs) > 1 else ""
+
+
+def training_minutes(runs):
+    """Return the time that a job is estimated to train."""
+    return estimate.minutes(runs, GPUS, devices(runs))
+
+
+def demand(runs):
     """Return the resources of a job that trains some runs."""
-    megabytes = workers * estimate.memory_mb(runs)
-    return growing(estimate.minutes(runs, GPUS), megabytes, on_gpu(), cuts(runs))
+    megabytes = at_once(runs) * estimate.memory_mb(runs)
+    return growing(training_minutes(runs), megabytes, on_gpu(devices(runs)), cuts(runs))
 
 
 def cuts(runs):
     """Return how often a training job is expected to reach its time limit and to go on."""
-    return estimate.restarts(estimate.minutes(runs, GPUS), SITE.max_minutes)
+    return estimate.restarts(training_minutes(runs), SITE.max_minutes)
 
 
 def growing(minutes, megabytes, more, cuts=0):
@@ -96,23 +112,16 @@ def growing(minutes, megabytes, more, cuts=0):
     return {"runtime": runtime, "mem_mb": mem_mb, **more}
 
 
-def on_gpu():
-    """Return what a job asks for that computes networks."""
+def on_gpu(count=1):
+    """Return what a job asks for that computes networks, on so many GPUs or the suite's."""
     if not GPUS:
         return off_gpu()
-    return {"gpu": GPUS, **({"gpu_model": SITE.gpu_model} if SITE.gpu_model else {})}
+    return {"gpu": max(GPUS, count), **({"gpu_model": SITE.gpu_model} if SITE.gpu_model else {})}
 
 
 def off_gpu():
     """Return what a job asks for that computes no network."""
     return {"slurm_partition": SITE.cpu_partition} if SITE.cpu_partition else {}
-
-
-def packs(runs):
-    """Yield runs of which each takes seconds, so many at a time as one job makes."""
-    size = max(SUITE.runs_per_process, 12)
-    for first in range(0, len(runs), size):
-        yield runs[first : first + size]
 
 
 def run_files(runs):
@@ -147,6 +156,11 @@ def finished(runs):
 
 
 RUNS = [planned.run for planned in SUITE.runs]
+TRAININGS = packing.training(SUITE, SITE, GPUS)
+COMBINATIONS = packing.brief(SUITE, "combine", SUITE.combined())
+EVALUATIONS = packing.brief(SUITE, "evaluate", EVALUATED)
+# For nfe-bench status.
+packing.note(SUITE.name, [*TRAININGS, *COMBINATIONS])
 LATENCIES = sorted({RESULTS / "latency" / f"{network_name(run)}.json" for run in TIMED})
 # The plan's digest in the name makes tables follow the configuration, not modification times.
 PLANNED = RESULTS / f"plan-{SUITE.digest}.json"

@@ -2,47 +2,49 @@
 # Snakemake never deletes a finished run because another one of its process is missing.
 # How often each one's time limit will cut it: see onstart.
 CUTS = {}
-for number, chunk in enumerate(SUITE.chunks()):
-    CUTS[f"train_{number:03d}"] = cuts(chunk)
+for pack in TRAININGS:
+    CUTS[pack.rule] = cuts(pack.runs)
 
     rule:
         name:
-            f"train_{number:03d}"
+            pack.rule
         output:
-            update(run_files(chunk)),
+            update(run_files(pack.runs)),
         log:
-            f"logs/{SUITE.name}/train_{number:03d}.log",
-        threads: at_once(chunk) * max(run.threads for run in chunk)
+            f"logs/{SUITE.name}/{pack.log}",
+        # Where jobs are packed by time: the longest first, since stragglers come last.
+        priority: training_minutes(pack.runs) if SITE.target_minutes else 0
+        threads: at_once(pack.runs) * max(run.threads for run in pack.runs)
         resources:
-            **demand(chunk, at_once(chunk)),
+            **demand(pack.runs),
         params:
-            runs=[run.name for run in chunk],
-            workers=f"--workers {at_once(chunk)}" if at_once(chunk) > 1 else "",
+            runs=[run.name for run in pack.runs],
+            workers=beside(pack.runs),
         shell:
             "{TRAIN} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} {params.workers} --run {params.runs} >> {log:q} 2>&1"
 
 
 # Many in one job: each takes seconds.
-for number, some in enumerate(packs(SUITE.combined())):
+for pack in COMBINATIONS:
 
     rule:
         name:
-            f"combine_{number:03d}"
+            pack.rule
         input:
-            finished([member for run in some for member in run.members()]),
+            finished([member for run in pack.runs for member in run.members()]),
         output:
-            update(run_files(some)),
+            update(run_files(pack.runs)),
         log:
-            f"logs/{SUITE.name}/combine_{number:03d}.log",
-        threads: max(run.threads for run in some)
+            f"logs/{SUITE.name}/{pack.log}",
+        threads: max(run.threads for run in pack.runs)
         resources:
             **growing(
-                estimate.combination_minutes(some),
-                estimate.memory_mb(some, finished=True),
+                estimate.combination_minutes(pack.runs),
+                estimate.memory_mb(pack.runs, finished=True),
                 off_gpu(),
             ),
         params:
-            runs=[run.name for run in some],
+            runs=[run.name for run in pack.runs],
         shell:
             "{COMBINE} run --plan {PLAN:q} --root {ROOT:q} {DATA_ROOT} {STAGE} {TRAINED} --run {params.runs} >> {log:q} 2>&1"
 
