@@ -54,17 +54,20 @@ def _link_pages(app: Sphinx, doctree: Any) -> None:
             node.replace_self(nodes.reference("", "", *node.children, refuri=address))
 
 
-def _publish_pages(app: Sphinx, error: Exception | None) -> None:
+def _publish(app: Sphinx, error: Exception | None) -> None:
+    if error is None:
+        publish_pages(Path(app.outdir))
+
+
+def publish_pages(site: Path) -> None:
     """Copy each released suite's results, figures and configuration into the site."""
-    if error is not None:
-        return
     suites = [path.parent.name for path in (ROOT / "results").glob("*/releases")]
     files = ["CITATION.cff", "results/index.html"]
     files += [f"config/{name}.yaml" for name in suites]
     for folder in (f"{top}/{name}" for top in ("results", "figures") for name in suites):
-        shutil.copytree(ROOT / folder, app.outdir / folder, dirs_exist_ok=True)
+        shutil.copytree(ROOT / folder, site / folder, dirs_exist_ok=True)
     for file in files:
-        target = app.outdir / file
+        target = site / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / file, target)
 
@@ -73,4 +76,4 @@ def setup(app: Sphinx) -> None:
     """Register what this site does beside Sphinx."""
     # Before Sphinx collects what is to be downloaded.
     app.connect("doctree-read", _link_pages, priority=100)
-    app.connect("build-finished", _publish_pages)
+    app.connect("build-finished", _publish)

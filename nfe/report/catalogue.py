@@ -113,9 +113,6 @@ METHODS = _entries(
     },
     "osD^v<>PX*pdh8HosD^v<>PX*",
 )
-# Network fission whose weights are not divided one by one has a mark of its own.
-DIVIDED_MARK = "p"
-
 PRUNERS = _entries(
     {
         "random": "Random",
@@ -127,6 +124,8 @@ PRUNERS = _entries(
     },
     "os^vd<",
 )
+# Network fission whose weights are not divided one by one: by what pruned them, nothing first.
+DIVIDED_MARKS = dict(zip(("", *PRUNERS), "p8P>X*h", strict=True))
 
 DATASETS = {
     "digits": "Digits",

@@ -1,5 +1,6 @@
 """A real headless Chromium, and the page as a reader sees it."""
 
+import importlib.util
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "quick"
+RELEASED = sorted(path.parent.name for path in (ROOT / "results").glob("*/releases"))
 WIDE, NARROW = 1280, 390
 OPTIONS = (
     "headless",
@@ -124,6 +126,18 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ranking(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a suite whose headline is ranked, and not its other groups."""
     return built("tiny-imagenet-20", tmp_path_factory.mktemp("ranking"))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The released suites as the documentation publishes them."""
+    specification = importlib.util.spec_from_file_location("docs_conf", ROOT / "docs" / "conf.py")
+    assert specification and specification.loader
+    configuration = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(configuration)
+    folder = tmp_path_factory.mktemp("site")
+    configuration.publish_pages(folder)
+    return folder
 
 
 @pytest.fixture

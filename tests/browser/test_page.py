@@ -5,13 +5,17 @@ import csv
 import itertools
 import json
 import os
+import re
 import statistics
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import NARROW, RESULTS, ROOT, WIDE, shown
+from conftest import NARROW, RELEASED, RESULTS, ROOT, WIDE, shown
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+
+from nfe.report.page import write
 
 # All settings of the suite, with the columns that the tests read.
 ALL = (
@@ -207,16 +211,63 @@ def test_marks_are_those_of_the_figures(page, index):
     assert len(shapes) == len({m for m, _ in shapes}) == len({d for _, d in shapes})
 
 
+# Titles of charts that are wider than their charts.
+CUT = """return [...document.querySelectorAll('#detail .plot svg .role-title text')].filter(t => {
+    const [a, b] = [t, t.closest('svg')].map(e => e.getBoundingClientRect());
+    return a.left < b.left - 1 || a.right > b.right + 1;
+}).map(t => t.textContent)"""
+
+
+@pytest.mark.parametrize("suite", ["index", "ranking"])
+@pytest.mark.parametrize("group", ["", "pai", "grouping_ratio"])
+def test_a_mark_means_one_thing_and_settings_that_share_it_are_one_entry(
+    page, request, suite, group
+):
+    path = request.getfixturevalue(suite)
+    data = shown(path)
+    page.open(path, f"#f.groups={group}")
+    pictures = page.script(
+        "return [...document.querySelectorAll('#key li')]"
+        ".map(e => [e.querySelector('svg').outerHTML, e.textContent])"
+    )
+    assert len({picture for picture, _ in pictures}) == len(pictures) > 0
+    assert len({text for _, text in pictures}) == len(pictures)
+    at = {name: i for i, name in enumerate(data["header"])}
+    task = data["settings"][0]["task"]
+    chosen = [
+        s
+        for s in data["settings"]
+        if s["task"] == task
+        and s["cells"][at["accuracy_mean"]]
+        and (not group or group in s["cells"][at["groups"]].split("/"))
+    ]
+    told = [re.search(r", (\d+) settings", text) for _, text in pictures]
+    assert sum(int(found[1]) if found else 1 for found in told) == len(chosen)
+    # What pruned a network is in the shape of its mark, the same as in the figure.
+    kinds = {}
+    for setting in (s for s in chosen if s["method"] == "NFE"):
+        pruning = setting["cells"][at["pruning"]]
+        unit = json.loads(setting["cells"][at["settings"]]).get("granularity", "weight")
+        shape = setting["mark"]["colour"], setting["mark"]["shape"]
+        kinds.setdefault((pruning, unit == "weight"), set()).add(shape)
+        if pruning in data["pruners"] and unit == "weight":
+            assert shape[1] == data["pruners"][pruning]["shape"]
+    assert len(kinds) > 4 or group == "grouping_ratio"
+    assert all(len(shapes) == 1 for shapes in kinds.values())
+    assert len(set.union(*kinds.values())) == len(kinds)
+
+
 PLACES = """return [...document.querySelectorAll(arguments[0])].map(e => e.getBoundingClientRect())
     .map(r => [r.left, r.top, r.right, r.bottom])"""
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [NARROW, 768, WIDE])
 @pytest.mark.parametrize("suite", ["index", "ranking"])
-def test_names_do_not_overprint_and_numbers_are_on_the_screen(page, request, suite, width):
+def test_names_do_not_overprint_and_numbers_are_on_the_screen(page, request, suite, width, scheme):
     path = request.getfixturevalue(suite)
     for state in ("", "#f.groups="):
-        page.open(path, state, width)
+        page.open(path, state, width, scheme)
         edges = page.script(PLACES, "#board thead th")
         keys = page.script(
             "return [...document.querySelectorAll('#board thead th')].map(c => c.dataset.key)"
@@ -237,8 +288,11 @@ def test_names_do_not_overprint_and_numbers_are_on_the_screen(page, request, sui
         assert all(key[2] <= width for key in keys)
 
 
-def test_the_first_column_stays_while_the_table_moves(page, index):
-    page.open(index, width=NARROW)
+@pytest.mark.parametrize(
+    ("scheme", "colour"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(20, 23, 27)")]
+)
+def test_the_first_column_stays_while_the_table_moves(page, index, scheme, colour):
+    page.open(index, width=NARROW, scheme=scheme)
     (before, *_) = page.script(PLACES, "#board tbody th")
     page.script("document.querySelector('.scroll').scrollLeft = 400")
     for selector in ("#board tbody th", "#board thead th:first-child"):
@@ -247,7 +301,7 @@ def test_the_first_column_stays_while_the_table_moves(page, index):
     paper = page.script(
         "return getComputedStyle(document.querySelector('#board tbody th')).backgroundColor"
     )
-    assert paper == "rgb(255, 255, 255)"
+    assert paper == colour
 
 
 def test_a_view_is_shared_by_its_address(page, index):
@@ -295,16 +349,31 @@ def test_a_setting_shows_seeds_exits_curves_calibration_and_files(page, index, d
             assert cells[key] == run[key]
         exits = run["member_accuracy"].split("/")
         assert [cells[f"member_accuracy {k + 1}"] for k in range(len(exits))] == exits
-        for link in row.find_elements("css selector", "a"):
-            address = link.get_attribute("href").replace("file://", "").replace("%3D", "=")
-            assert "/artifacts/quick/" in address or Path(address).is_file()
+        assert len(row.find_elements("css selector", "a")) >= 4
+    heads = [
+        e.get_attribute("textContent")
+        for e in page.driver.find_elements("css selector", "#detail thead th")
+    ]
+    for words in ("accuracy %", "NLL", "ECE", "training time, s", "accuracy %, exit 3"):
+        assert words in heads
+    weights = page.one("#detail details pre").get_attribute("textContent").splitlines()
+    names = [data["runs"][place][data["runHeader"].index("run")] for place in setting["runs"]]
+    assert weights == [f"artifacts/quick/{name}/model.safetensors" for name in names]
     page.script("return new Promise(done => setTimeout(done, 1000))")
     titles = page.script(
         "return [...document.querySelectorAll('#detail .plot svg')].map(s => s.textContent)"
     )
     said = " ".join(titles)
-    for words in ("member_accuracy, by exit", "reliability", "heldout_nll, mean"):
+    for words in (
+        "accuracy %, by exit",
+        "reliability, 2 seeds together",
+        "held-out NLL, mean of 2 seeds",
+    ):
         assert words in said
+    # All of each title is on its chart.
+    assert page.script(CUT) == []
+    # No column's raw name, in titles, on axes, in headers.
+    assert "_" not in said + "".join(heads)
     page.one("#detail").send_keys(Keys.ESCAPE)
     page.settle()
     assert "setting=" not in page.state()
@@ -330,6 +399,48 @@ def test_every_relative_link_leads_somewhere(page, index, data):
     paths = {Path(link.split("#")[0].removeprefix("file://")) for link in links}
     assert {"runs.csv", "CITATION.cff", "quick.yaml", "pai.pdf"} <= {path.name for path in paths}
     assert [path for path in paths if not path.exists()] == []
+
+
+OPENED = """const found = new Set();
+for (const button of document.querySelectorAll('#board tbody button')) {
+  button.click();
+  for (const link of document.querySelectorAll('#detail-body a')) found.add(link.href);
+  document.querySelector('#detail').close();
+}
+return [...found]"""
+
+
+@pytest.mark.parametrize("suite", RELEASED)
+def test_no_link_of_a_published_page_or_of_its_details_is_dead(page, published, suite):
+    results = published / "results" / suite
+    page.open(write(results), "#task=all&f.groups=")
+    data = shown(results / "index.html")
+    assert len(page.column("name")) == len(data["settings"])
+    links = page.script(OPENED)
+    page.settle()
+    links += page.script(
+        "return [...document.querySelectorAll('main a, header a')].map(a => a.href)"
+    )
+    paths = {Path(unquote(urlsplit(link).path)) for link in links}
+    at = data["runHeader"].index("run")
+    of = {data["runs"][place][at] for setting in data["settings"] for place in setting["runs"]}
+    assert {path.parent.name for path in paths} >= of
+    assert [path for path in paths if not path.exists()] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_the_page_over_all_suites_fits_and_leads_to_each(page, published, width, scheme):
+    path = published / "results" / "index.html"
+    page.open(path, "", width, scheme)
+    assert page.script("return document.documentElement.scrollWidth") <= width
+    links = page.script("return [...document.querySelectorAll('a')].map(a => a.href)")
+    paths = {Path(unquote(urlsplit(link).path)) for link in links}
+    assert {published / "results" / suite / "index.html" for suite in RELEASED} <= paths
+    assert [path for path in paths if not path.exists()] == []
+    said, asked = page.logs()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("data:", "about:"))] == [path.as_uri()]
 
 
 FOCUSED = """const focused = document.activeElement;
@@ -372,11 +483,12 @@ def test_controls_have_names(page, index):
     assert nameless == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [NARROW, WIDE])
-def test_nothing_is_wider_than_the_screen(page, index, width):
+def test_nothing_is_wider_than_the_screen(page, index, width, scheme):
     first = table("runs.csv")[0]["method"]
     for state in ("", f"#setting={first}%2C+M+1"):
-        page.open(index, state, width)
+        page.open(index, state, width, scheme)
         assert page.script("return document.documentElement.scrollWidth") <= width
         assert page.script("return document.querySelector('#detail').open") == bool(state)
     assert page.logs()[0] == []
@@ -416,6 +528,7 @@ HOSTILE = '</script><img src=x onerror="document.title=`taken`"><b>&amp;"\' ${1}
 def test_values_from_files_are_text(page, data, rendered):
     data["suite"] = data["note"] = data["legend"] = HOSTILE
     data["header"] = [*data["header"], HOSTILE]
+    data["titles"][HOSTILE] = HOSTILE
     for number, setting in enumerate(data["settings"]):
         setting["label"] = f"{HOSTILE} {number}"
         setting["task"] = HOSTILE

@@ -84,7 +84,7 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_links_of_the_site_and_of_the_suites_pages_lead_somewhere(site):
-    pages = [*site.glob("docs/*.html"), site / "README.html", site / "results" / "index.html"]
+    pages = [*site.glob("docs/**/*.html"), site / "README.html", site / "results" / "index.html"]
     assert len(pages) > 10
     lost = [link for page in pages for link in links(page) if not link.resolve().exists()]
     assert lost == []

@@ -9,6 +9,7 @@ from conftest import ROOT
 
 from nfe.common.errors import InputError
 from nfe.report.page import content, render, write
+from nfe.report.page.staleness import stale
 from nfe.report.release import manifest
 
 
@@ -28,6 +29,11 @@ def test_the_same_files_give_the_same_page_and_what_is_added_is_shown(results: P
     added = write(results).read_text()
     assert "further.csv" in added and "further.csv" not in first.decode()
     assert "<b>1" not in added
+
+
+@pytest.mark.parametrize("suite", sorted(p.parent.name for p in ROOT.glob("results/*/index.html")))
+def test_no_page_of_the_repository_is_stale(suite: str) -> None:
+    assert list(stale(ROOT / "results" / suite)) == []
 
 
 def test_a_missing_or_damaged_file_is_named(results: Path) -> None:

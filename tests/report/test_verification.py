@@ -19,6 +19,7 @@ from nfe.engine.runner import RunFolders, Worker, execute
 from nfe.evaluation import early_exit_curve
 from nfe.evaluation import metrics as evaluation
 from nfe.report import tables
+from nfe.report.page import write as write_page
 from nfe.report.release.verification import LOGIT_TOLERANCE, METRIC_TOLERANCE, verify
 from nfe.suite.expansion import expand
 
@@ -320,6 +321,25 @@ def test_a_network_that_can_be_built_did_not_collapse(root):
 def test_the_deep_tolerance_is_far_below_what_changes_a_class():
     # Logits of this suite's images lie between -20 and 20: a tolerance of some hundredths.
     assert 20 * LOGIT_TOLERANCE < 0.1
+
+
+def test_a_page_of_another_style_or_of_other_rows_is_stale_and_named(root, capsys):
+    page = write_page(root.results)
+    assert main(["verify", str(root.results)]) == 0
+    assert "0 figures and 1 page drawn again" in capsys.readouterr().out
+    drawn = page.read_text(encoding="utf-8")
+    for before, after in (("--paper: #ffffff", "--paper: #fffffe"), ('"ok"', '"failed"')):
+        assert before in drawn
+        page.write_text(drawn.replace(before, after, 1), encoding="utf-8")
+        assert main(["verify", str(root.results)]) == 1
+        told = capsys.readouterr().out.splitlines()
+        assert [line for line in told if str(page) in line] == [
+            f"{page}: stale: not what the suite's tables and figures give; draw it again: "
+            f"nfe-bench page {root.results}"
+        ]
+        assert told[-1] == "1 difference"
+    assert main(["page", str(root.results)]) == 0
+    assert root.problems() == []
 
 
 def test_no_plan_is_one_clear_line(tmp_path, capsys):

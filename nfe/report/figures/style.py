@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from nfe.report.catalogue import DIVIDED_MARK, METHODS, PRUNERS, Entry, method_name
+from nfe.report.catalogue import DIVIDED_MARKS, METHODS, PRUNERS, Entry, method_name
 
 # Inches: a column and the text of a conference paper.
 COLUMN, TEXT = 3.25, 5.5
@@ -101,17 +101,19 @@ def _pruning(settings: str) -> tuple[str, float]:
 def member_style(method: str, members: float, settings: str = "{}") -> dict[str, Any]:
     """Return the colour and mark of a setting of a method.
 
-    The fill tells the number of members, the shape whether weights go one by one, the size how
-    many of them are left.
+    The fill tells the number of members, the shape what pruned the weights and whether they go
+    one by one, the size how many of them are left.
     """
     entry = METHODS.get(method)
     look = _look(entry) if entry else numbered(len(METHODS))
     look |= {"fillstyle": _FILLS.get(int(members), "full")}
     if look["fillstyle"] == "left":
         look["markerfacecoloralt"] = "white"
+    kind, sparsity = _pruning(settings)
     if division(settings):
-        look["marker"] = DIVIDED_MARK
-    _, sparsity = _pruning(settings)
+        look["marker"] = DIVIDED_MARKS.get(kind, DIVIDED_MARKS[""])
+    elif kind:
+        look["marker"] = pruner(kind)["marker"]
     return look | {"markersize": _SIZE * (1 - sparsity) ** 0.2}
 
 

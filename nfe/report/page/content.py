@@ -14,7 +14,7 @@ from nfe.common.files import checksum, read_json, read_npz
 from nfe.evaluation.metrics import BINS, bin_index
 from nfe.report import figures, tables
 from nfe.report.catalogue import FORMATS, PRUNERS, TITLES, available, method_name
-from nfe.report.page import marks
+from nfe.report.page import marks, titles
 from nfe.report.page.labels import short
 from nfe.report.release import manifest
 
@@ -34,20 +34,20 @@ _STATISTICS = ("mean", "std", "ci95")
 _HIGHER = ("accuracy", "auroc", "aupr")
 # Neither more nor less of it is better by itself.
 _NEUTRAL = ("disagreement", "diversity")
-# Columns of the leaderboard behind the name, in this order: key → header.
-_SHOWN = {
-    "seeds": "n",
-    "accuracy": "accuracy %",
-    "nll": "NLL",
-    "ece": "ECE",
-    "macs_nonzero": "MACs non-zero",
-    "macs_dense": "MACs dense",
-    "train_macs": "training MACs",
-    "latency_ms": "latency ms",
-    "nonzero_parameters": "non-zero parameters",
-    "brier": "Brier",
-    "disagreement": "disagreement",
-}
+# Columns of the leaderboard behind the name, in this order.
+_SHOWN = (
+    "seeds",
+    "accuracy",
+    "nll",
+    "ece",
+    "macs_nonzero",
+    "macs_dense",
+    "train_macs",
+    "latency_ms",
+    "nonzero_parameters",
+    "brier",
+    "disagreement",
+)
 # Epochs drawn of a curve.
 _EPOCHS = 60
 # Tables that have a place of their own on the page.
@@ -76,6 +76,7 @@ def collect(results: Path) -> dict[str, Any]:
     extra = sorted(path for path in results.glob("*.csv") if path.name not in _PLACED)
     record = read_json(plan)
     columns = [column for column, _ in tables.SHOWN]
+    metrics = _metrics(header)
     return {
         "suite": record["suite"],
         "note": record["note"],
@@ -84,8 +85,9 @@ def collect(results: Path) -> dict[str, Any]:
         "links": _links(results, record["suite"], plan),
         "checksum": checksum(results / "runs.csv"),
         "header": header,
-        "shown": [[column, title] for column, title in _SHOWN.items()],
-        "metrics": [[m, _better(m)] for m in _metrics(header)],
+        "shown": [[column, titles.of(column)] for column in _SHOWN],
+        "titles": {c: titles.of(c) for c in (*header, *metrics, *run_header, *curve_header)},
+        "metrics": [[metric, _better(metric)] for metric in metrics],
         "costs": [[key, *COSTS[key]] for key in COSTS if key in header],
         "settings": [
             {
@@ -94,12 +96,17 @@ def collect(results: Path) -> dict[str, Any]:
                 "cells": [row[column] for column in header],
                 "method": method_name(row["method"]),
                 "mark": marks.of(row),
+                "marked": marks.name(row),
                 "shown": [dict(zip(columns, cells, strict=True))[key] for key in _SHOWN],
                 "runs": of,
             }
             for row, label, (task, cells), of in zip(summary, labels, shown, seeds, strict=True)
         ],
         "names": _names(summary, [task for task, _ in shown]),
+        "methods": {
+            method_name(method): marks.of_method(method)
+            for method in dict.fromkeys(row["method"] for row in summary)
+        },
         "pruners": {name: marks.of_pruner(name) for name in PRUNERS},
         "marks": marks.numbered(30),
         "runHeader": run_header,
@@ -165,7 +172,7 @@ def _links(results: Path, suite: str, plan: Path) -> dict[str, str]:
         # A reproduction has results alone.
         if (root / path).exists():
             found[name] = f"../../{quote(path)}"
-    return found | {"artifacts": f"../../artifacts/{quote(suite)}"}
+    return found
 
 
 def _bins(results: Path, row: Row) -> list[list[float]] | None:

@@ -14,6 +14,11 @@ DATA.settings.forEach((setting, index) => { setting.index = index; });
 /** Return a setting's name: within the chosen group the short one. */
 function nameOf(setting) {
   const name = DATA.names[state[GROUP]]?.[setting.index] || DATA.names[""][setting.index];
+  return unbroken(name);
+}
+
+/** Return a name in which "M = 2" stays on one line. */
+function unbroken(name) {
   return name.replaceAll(" = ", "\u00a0=\u00a0");
 }
 
@@ -31,14 +36,14 @@ function leaderboardColumns() {
   for (const [metric] of DATA.metrics) {
     if (!covered.has(metric)) {
       const spread = (s) => s.cells[AT[`${metric}_ci95`]] || s.cells[AT[`${metric}_std`]];
-      columns.push(column(metric, metric.replaceAll("_", " "), AT[`${metric}_mean`],
+      columns.push(column(metric, DATA.titles[metric], AT[`${metric}_mean`],
         (s) => s.cells[AT[`${metric}_mean`]] + (spread(s) ? ` ± ${spread(s)}` : ""), false));
     }
     for (const part of ["mean", "std", "ci95"]) covered.add(`${metric}_${part}`);
   }
   for (const name of DATA.header) {
     if (!covered.has(name)) {
-      columns.push(column(name, name.replaceAll("_", " "), AT[name], (s) => s.cells[AT[name]], false));
+      columns.push(column(name, DATA.titles[name], AT[name], (s) => s.cells[AT[name]], false));
     }
   }
   return columns;
@@ -191,24 +196,34 @@ async function showPlot(rows) {
 function markOf(setting, colour) {
   if (colour.key === NAME) return setting.mark;
   const value = colour.exact(setting);
-  if (colour.key === "method") return { ...setting.mark, fill: "full", size: 1 };
+  if (colour.key === "method") return DATA.methods[setting.method];
   if (colour.key === "pruning" && DATA.pruners[value]) return DATA.pruners[value];
   return DATA.marks[choices(colour).indexOf(value) % DATA.marks.length] 
     ?? { colour: css("--quiet"), shape: DATA.marks[0].shape, fill: "none", size: 1, edge: false };
+}
+
+/** Return what a mark stands for: a setting, or what the settings that share it have in common. */
+function meaning(settings, colour) {
+  if (colour.key === "method") return settings[0].method;
+  if (colour.key !== NAME) return colour.exact(settings[0]) || "–";
+  if (settings.length === 1) return nameOf(settings[0]);
+  const names = [...new Set(settings.map((s) => unbroken(s.marked)))];
+  return `${names.join(" or ")}, ${settings.length} settings`;
 }
 
 /** Say below the plot what each mark is, and of how many seeds. */
 function showKey(rows, colour) {
   const entries = new Map();
   for (const s of rows) {
-    const name = colour.key === NAME ? nameOf(s) : (colour.key === "method" ? s.method : colour.exact(s) || "–");
-    const entry = entries.get(name) ?? { mark: markOf(s, colour), seeds: new Set() };
-    entry.seeds.add(seeds(s));
-    entries.set(name, entry);
+    const mark = markOf(s, colour);
+    const key = colour.key === NAME ? JSON.stringify(mark) : meaning([s], colour);
+    const entry = entries.get(key) ?? { mark, settings: [] };
+    entry.settings.push(s);
+    entries.set(key, entry);
   }
-  const shown = [...entries].slice(0, KEYS).map(([name, entry]) => {
-    const n = [...entry.seeds].sort((a, b) => a - b);
-    return element("li", {}, drawnMark(entry.mark), ` ${name} `,
+  const shown = [...entries.values()].slice(0, KEYS).map(({ mark, settings }) => {
+    const n = [...new Set(settings.map(seeds))].sort((a, b) => a - b);
+    return element("li", {}, drawnMark(mark), ` ${meaning(settings, colour)} `,
       element("span", { class: "n" }, `n = ${n.length > 2 ? `${n[0]} to ${n.at(-1)}` : n.join(", ")}`));
   });
   if (entries.size > KEYS) shown.push(element("li", {}, `and ${entries.size - KEYS} more`));

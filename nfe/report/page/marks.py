@@ -23,6 +23,16 @@ def of(row: Row) -> dict[str, Any]:
     return _mark(style.member_style(row["method"], float(row["members"] or 1), row["settings"]))
 
 
+def name(row: Row) -> str:
+    """Return what a setting's mark stands for: settings that differ in other things share it."""
+    return style.name(row["method"], float(row["members"] or 1), row["settings"])
+
+
+def of_method(method: str) -> dict[str, Any]:
+    """Return the mark of a method, whatever its settings."""
+    return _mark(style.member_style(method, 1))
+
+
 def of_pruner(name: str) -> dict[str, Any]:
     """Return the mark of a kind of pruning."""
     return _mark(style.pruner(name))

@@ -22,7 +22,7 @@ function look({ colour, shape, fill, size, edge }) {
 function drawnMark(mark) {
   const { stroke, fill, shape, inside } = look(mark);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const side = Math.max(7, MARK * mark.size);
+  const side = MARK * mark.size;
   const path = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
   for (const [name, value] of Object.entries({ viewBox: "-1.3 -1.3 2.6 2.6", width: side, height: side,
     class: "mark", "aria-hidden": "true" })) svg.setAttribute(name, value);
@@ -38,7 +38,7 @@ function theme() {
     axis: { labelColor: ink, titleColor: ink, gridColor: line, gridOpacity: 0.6, tickColor: line,
       domainColor: line, labelFontSize: 12, titleFontSize: 13, titleFontWeight: "normal" },
     legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, labelLimit: 260 },
-    title: { color: ink, fontSize: 13, fontWeight: "normal" }, rule: { color: ink },
+    title: { color: ink, fontSize: 13, fontWeight: "normal", subtitleColor: ink, subtitleFontSize: 12 }, rule: { color: ink },
   };
 }
 

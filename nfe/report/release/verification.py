@@ -26,7 +26,7 @@ from nfe.evaluation import cost, early_exit_curve
 from nfe.evaluation import metrics as evaluation
 from nfe.report import tables
 from nfe.report.release import mismatch
-from nfe.report.release.manifest import differences, latest_files
+from nfe.report.release.manifest import PAGE, differences, latest_files
 from nfe.suite.expansion import Suite, load_plan
 from nfe.suite.outputs import CLEAN, RESULT_FILES
 from nfe.suite.run import Run
@@ -57,6 +57,7 @@ class Report:
         predictions: runs whose metrics were recomputed from predictions.
         weights: runs whose predictions were recomputed from weights.
         figures: figures drawn again and compared.
+        pages: pages likewise.
         absent: runs whose predictions are not at hand.
         absent_weights: runs whose weights are not at hand; filled by a deep check only.
         absent_data: evaluations of runs whose images are not prepared; likewise.
@@ -71,6 +72,7 @@ class Report:
     predictions: int = 0
     weights: int = 0
     figures: int = 0
+    pages: int = 0
     absent: list[str] = field(default_factory=list)
     absent_weights: list[str] = field(default_factory=list)
     absent_data: list[str] = field(default_factory=list)
@@ -87,7 +89,8 @@ class Report:
             *(f"{line}: not recomputed from weights" for line in self.outdated),
             f"{self.cells} table cells recomputed from {self.runs} runs; metrics of "
             f"{self.predictions} runs recomputed from predictions, predictions of {self.weights} "
-            f"from weights; {self.figures} figures drawn again; "
+            f"from weights; {self.figures} figures and {self.pages} page"
+            f"{'s' * (self.pages != 1)} drawn again; "
             f"{'release ' + self.release if self.release else 'not released'}",
         ]
         count = len(self.problems)
@@ -133,7 +136,7 @@ class _Verification:
                 said.problems += self._recomputed(run)
         # From rows that are not right, no figure would be.
         if not said.problems:
-            said.problems += _guarded(self._figures)
+            said.problems += [*_guarded(self._figures), *_guarded(self._page)]
         if released:
             said.release, problems = differences(self.results)
             said.problems += problems
@@ -176,6 +179,14 @@ class _Verification:
             from nfe.report.figures.staleness import stale
 
             self.said.figures = len({path.stem for path in folder.iterdir()})
+            yield from stale(self.results)
+
+    def _page(self) -> Iterator[str]:
+        """Draw the suite's page again, where there is one, and compare."""
+        if (self.results / PAGE).exists():
+            from nfe.report.page.staleness import stale
+
+            self.said.pages = 1
             yield from stale(self.results)
 
     def _run(self, run: Run) -> Iterator[str]:
