@@ -109,6 +109,11 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _page_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument("results", type=Path, help="results/SUITE")
+    p.add_argument("--figures", action="store_true", help="draw the suite's figures/SUITE first")
+
+
 def _tune_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--runs", type=Path, required=True, help="runs.csv of a stage of tuning")
     p.add_argument("--config", type=Path, help="the first stage's suite (none: a plain grid)")
@@ -171,7 +176,7 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--runs", type=Path, required=True, help="runs.csv")
     p.add_argument("--output", type=Path, required=True)
 
-    command("page", page).add_argument("results", type=Path, help="results/SUITE")
+    _page_options(command("page", page))
 
     p = command("diff", diff)
     p.add_argument("released", type=Path)

@@ -23,9 +23,14 @@ def figure(arguments: argparse.Namespace) -> int:
 
 
 def page(arguments: argparse.Namespace) -> int:
-    """Write a suite's results as one self-contained page."""
+    """Write a suite's results as one self-contained page, its figures first if so asked."""
+    from nfe.report.figures import draw, names_of
     from nfe.report.page import write
+    from nfe.report.release.manifest import figure_folder
 
+    runs, folder = arguments.results / "runs.csv", figure_folder(arguments.results)
+    for name in names_of(runs) if arguments.figures else ():
+        draw(name, runs, folder)
     print(write(arguments.results))
     return 0
 

@@ -225,6 +225,7 @@ HOW: dict[str, tuple[str, str]] = {
     "nfe-bench compare results/my-heads --baseline single": OWN_METHOD,
     # docs/results-page.md
     "nfe-bench page results/quick": (RUN, ""),
+    "nfe-bench page results/quick --figures": (RUN, ""),
     # docs/protocols.md
     "snakemake --cores all --configfile config/tuning-tiny-imagenet.yaml": (
         "snakemake -n --quiet --cores all --configfile config/tuning-tiny-imagenet.yaml",

@@ -88,7 +88,7 @@ def test_a_deleted_table_or_figure_is_made_again_alone(pulled):
     figure.unlink()
     assert rules(pulled, "-n") == ["figures"]
     table.unlink()
-    assert rules(pulled) == ["figures", "page", "tables"]
+    assert rules(pulled) == ["figures", "tables"]
     assert (table.read_bytes(), figure.read_bytes()) == before
     assert pulled("git", "status", "--porcelain", "results") == ""
 

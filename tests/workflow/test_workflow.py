@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from nfe.report.catalogue import available
+from nfe.report.page.staleness import stale
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -99,10 +100,21 @@ def test_everything_is_made_once(made):
     assert "Nothing to be done" in made.snakemake("-n")
 
 
-def test_a_deleted_figure_brings_only_itself_back(made):
+def test_a_deleted_figure_brings_only_figures_and_page_back(made):
     (made.folder / "figures" / "tiny" / "pai.svg").unlink()
     assert made.planned() == {"figures"}
     made.snakemake()
+
+
+def test_the_page_holds_figures_of_the_rows_and_none_of_earlier_ones(made):
+    results, figure = made.folder / "results" / "tiny", made.folder / "figures" / "tiny" / "pai.svg"
+    drawn = figure.read_text()
+    figure.write_text(drawn + "<!-- of earlier rows -->")
+    (results / "runs.csv").unlink()
+    made.snakemake()
+    assert figure.read_text() == drawn
+    assert "of earlier rows" not in (results / "index.html").read_text()
+    assert list(stale(results)) == []
 
 
 def test_a_deleted_run_is_made_again_alone_and_equal(made):

@@ -19,12 +19,12 @@ rule tables:
         "{BENCH} tables --plan {PLAN:q} --root {ROOT:q} > {log:q} 2>&1"
 
 
-# One process for all of them: most of a figure's seconds are the start of Python.
+# One process for the figures and the page that holds them: most of a figure's seconds are the start
+# of Python, and a page made beside them would hold the figures of earlier rows, or draw them too.
 rule figures:
     input:
-        # Behind the table, what the table is made from: see finished().
-        runs=ancient(RESULTS / "runs.csv"),
-        plan=ancient(PLANNED),
+        # Behind the tables, what they are made from: see finished().
+        tables=ancient(TABLES),
         finished=finished(RUNS),
     output:
         shown=report(
@@ -34,31 +34,16 @@ rule figures:
             labels={"suite": SUITE.name},
         ),
         rest=[path for path in FIGURES if path.suffix != ".png"],
-    log:
-        f"logs/{SUITE.name}/figures.log",
-    localrule: True
-    params:
-        folder=FIGURE_FOLDER,
-        names=FIGURE_NAMES,
-    shell:
-        "{BENCH} figure {params.names} --runs {input.runs:q} --output {params.folder:q} > {log:q} 2>&1"
-
-
-rule page:
-    input:
-        tables=ancient(TABLES),
-        finished=finished(RUNS),
-    output:
-        report(
+        page=report(
             PAGE,
             caption="../report/page.rst",
             category="Page",
             labels={"suite": SUITE.name},
         ),
     log:
-        f"logs/{SUITE.name}/page.log",
+        f"logs/{SUITE.name}/figures.log",
     localrule: True
     params:
         results=RESULTS,
     shell:
-        "{BENCH} page {params.results:q} > {log:q} 2>&1"
+        "{BENCH} page --figures {params.results:q} > {log:q} 2>&1"

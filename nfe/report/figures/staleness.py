@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nfe.report import figures
 from nfe.report.catalogue import FORMATS
-from nfe.report.release.manifest import root
+from nfe.report.release.manifest import figure_folder
 
 # Points of an SVG, 1/72 inch: sums in another order, on another processor, move a mark by less.
 _TOLERANCE = 0.01
@@ -26,7 +26,7 @@ def stale(results: Path) -> Iterator[str]:
     Raises:
         InputError: a table or a run's file is missing or damaged.
     """
-    there = root(results) / "figures" / results.resolve().name
+    there = figure_folder(results)
     with tempfile.TemporaryDirectory() as folder:
         drawn = figures.draw_all(results / "runs.csv", Path(folder))
         for name in drawn:

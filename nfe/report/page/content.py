@@ -204,7 +204,7 @@ def _thinned(curve: list[list[float]]) -> list[list[float]]:
 def _figures(results: Path, runs: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the suite's figures as they stand beside its results, drawn where they do not."""
     groups = {group for row in runs for group in row["groups"].split("/")}
-    there = manifest.root(results) / "figures" / results.resolve().name
+    there = manifest.figure_folder(results)
     found = []
     for name in available(groups):
         at = f"../../figures/{quote(results.resolve().name)}/{name}"

@@ -36,6 +36,11 @@ def root(results: Path) -> Path:
     return results.resolve().parents[1]
 
 
+def figure_folder(results: Path) -> Path:
+    """Return the folder of a suite's figures."""
+    return root(results) / "figures" / results.resolve().name
+
+
 def _inside(folder: Path) -> list[Path]:
     """Return the files of a folder; hidden ones are nobody's results."""
     paths = (path for path in folder.rglob("*") if path.is_file())

@@ -26,7 +26,7 @@ from nfe.evaluation import cost, early_exit_curve
 from nfe.evaluation import metrics as evaluation
 from nfe.report import tables
 from nfe.report.release import mismatch
-from nfe.report.release.manifest import PAGE, differences, latest_files
+from nfe.report.release.manifest import PAGE, differences, figure_folder, latest_files
 from nfe.suite.expansion import Suite, load_plan
 from nfe.suite.outputs import CLEAN, RESULT_FILES
 from nfe.suite.run import Run
@@ -173,7 +173,7 @@ class _Verification:
 
     def _figures(self) -> Iterator[str]:
         """Draw the suite's figures again, where there are any, and compare."""
-        folder = self.results.resolve().parents[1] / "figures" / self.results.resolve().name
+        folder = figure_folder(self.results)
         if folder.is_dir():
             # Matplotlib is loaded where there is something to draw.
             from nfe.report.figures.staleness import stale
