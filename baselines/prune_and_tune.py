@@ -10,9 +10,9 @@ from torch.nn.utils import parametrize
 from baselines.settings.prune_and_tune import PruneAndTuneSettings
 from nfe.common.seeds import generator
 from nfe.method import (
-    SGD,
     Context,
     Method,
+    Optimizer,
     Phases,
     Recipe,
     SequentialMembers,
@@ -129,7 +129,7 @@ class PruneAndTune(PruneAndTuneSettings, Phases, Method):
         if step.number == 0:
             family.unmask()
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Prune the children out of the parent once it is trained."""
         family, (number, own) = cast(Family, network), self.phase(step)
         if own.is_last:
