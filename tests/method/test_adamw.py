@@ -159,7 +159,7 @@ def test_identities_are_those_of_before_there_was_a_choice() -> None:
 
 
 def test_published_recipes_are_sgds() -> None:
-    with pytest.raises(InputError, match="protocol 'published' with optimizer 'adamw'.*sgd"):
+    with pytest.raises(InputError, match=r"protocol 'published' with optimizer 'adamw'.*sgd"):
         _run(protocol="published", recipe={"optimizer": "adamw"})
 
 
