@@ -94,6 +94,8 @@ def vit_tiny(
 ) -> Backbone:
     """Return ViT-tiny in four stages; weights from N(0, 0.02²), truncated, biases 0.
 
+    The patch embedding is drawn with variance 1 / inputs, as in Beyer et al. and torchvision's ViT.
+
     Args:
         patch: side of the patches in pixels.
         channels: image channels.
@@ -129,4 +131,7 @@ def vit_tiny(
         nn.Flatten(),
         nn.Linear(WIDTH, classes),
     )
-    return truncated_normal(Backbone(stem, stages, head))
+    backbone = truncated_normal(Backbone(stem, stages, head))
+    # As large as the positions, which would drown the image else.
+    nn.init.trunc_normal_(embed.weight, std=(channels * patch**2) ** -0.5)
+    return backbone

@@ -10,8 +10,6 @@ from nfe.engine.throughput import Meter
 # With the image side; VGG16 pools above 64 pixels.
 BACKBONES = (
     "wrn-10-1 32",
-    "vit-tiny-4 32",
-    "convnext-atto-2 32",
     "resnet18 32",
     "resnet50 32",
     "resnext50 32",
