@@ -8,9 +8,9 @@ from baselines.settings.dst import DstSettings
 from baselines.shared.dynamic_sparsity import explore, keep_sparse, sparsify, update_due
 from nfe.common.seeds import derive
 from nfe.method import (
-    SGD,
     Context,
     Method,
+    Optimizer,
     Phases,
     Recipe,
     SequentialMembers,
@@ -45,7 +45,7 @@ class Dst(DstSettings, Phases, Method):
         """Train the network whose turn it is."""
         cast(SequentialMembers, network).active, _ = self.member(step)
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Keep the network sparse; at times drop and grow connections."""
         networks = cast(SequentialMembers, network)
         number, own = self.member(step)

@@ -8,9 +8,9 @@ from baselines.settings.edst import EdstSettings
 from baselines.shared.dynamic_sparsity import explore, keep_sparse, sparsify, update_due
 from nfe.common.seeds import derive
 from nfe.method import (
-    SGD,
     Context,
     Method,
+    Optimizer,
     Phases,
     Recipe,
     SequentialMembers,
@@ -53,7 +53,7 @@ class Edst(EdstSettings, Phases, Method):
         """Train the ticket whose turn it is."""
         cast(SequentialMembers, network).active, _ = self.ticket(step)
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Keep the network sparse; at times change connections, most of all between tickets."""
         tickets = cast(SequentialMembers, network)
         number, own = self.ticket(step)

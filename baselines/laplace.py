@@ -18,7 +18,7 @@ from nfe.backbones.layers import classifier
 from nfe.common.errors import InputError
 from nfe.common.precision import full_float32
 from nfe.common.seeds import generator
-from nfe.method import SGD, Context, Method, Phases, Step
+from nfe.method import Context, Method, Optimizer, Phases, Step
 
 # Prior precisions among which the one of highest evidence is taken.
 PRIORS = torch.logspace(-4, 4, 161, dtype=torch.float64)
@@ -230,7 +230,7 @@ class Laplace(LaplaceSettings, Phases, Method):
         """Return the backbone with places for the draws."""
         return LastLayer(context.backbone(), self.members, context.example, context.seed)
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Draw the members after the last step, once: throughput is measured beyond it."""
         made = cast(LastLayer, network)
         if step.is_last and not made.drawn:

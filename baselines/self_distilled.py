@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from baselines.settings.self_distilled import SelfDistilledSettings
 from baselines.shared.frozen import frozen
 from nfe.common.precision import exact
-from nfe.method import SGD, Context, Method, Phases, Step
+from nfe.method import Context, Method, Optimizer, Phases, Step
 
 
 class WithPast(nn.Module):
@@ -79,7 +79,7 @@ class SelfDistilled(SelfDistilledSettings, Phases, Method):
         trust = cast(Tensor, network.trust)
         return F.cross_entropy(logits[:, 0], soft_targets(targets, past[:, 0], trust)), logits
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Remember what the network is at the end of each epoch."""
         pair = cast(WithPast, network)
         if (step.number + 1) % step.per_epoch == 0:

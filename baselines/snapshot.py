@@ -6,7 +6,7 @@ from typing import cast
 from torch import nn
 
 from baselines.settings.snapshot import SnapshotSettings
-from nfe.method import SGD, Context, Method, Phases, Recipe, SequentialMembers, Step
+from nfe.method import Context, Method, Optimizer, Phases, Recipe, SequentialMembers, Step
 
 
 class Snapshot(SnapshotSettings, Phases, Method):
@@ -39,7 +39,7 @@ class Snapshot(SnapshotSettings, Phases, Method):
         """Train the cycle's snapshot."""
         cast(SequentialMembers, network).active, _ = self.cycle(step)
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Begin the next snapshot where a cycle ends, with its weights and momentum."""
         _, cycle = self.cycle(step)
         if cycle.is_last and not step.is_last:

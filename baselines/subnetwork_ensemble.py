@@ -18,7 +18,7 @@ from baselines.shared.children import (
     settle,
 )
 from nfe.common.seeds import generator
-from nfe.method import SGD, Context, Method, Step
+from nfe.method import Context, Method, Optimizer, Step
 from nfe.pruning import Mask
 
 
@@ -126,7 +126,7 @@ class SubnetworkEnsemble(SubnetworkEnsembleSettings, ParentThenChildren, Method)
         if isinstance(network, AnnealedFamily):
             network.take_part(self.taking_part(step))
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Make the children out of the parent; leave a child that is tuned what it keeps."""
         super().after_step(network, optimizer, step)
         number, own = self.phase(step)

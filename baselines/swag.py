@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from baselines.settings.swag import SwagSettings
 from nfe.common.seeds import generator
-from nfe.method import SGD, Context, Method, Phases, Recipe, SequentialMembers, Step
+from nfe.method import Context, Method, Optimizer, Phases, Recipe, SequentialMembers, Step
 
 
 class Posterior(SequentialMembers):
@@ -115,7 +115,7 @@ class Swag(SwagSettings, Phases, Method):
         """Train the first network, or let the one whose turn it is see images."""
         cast(Posterior, network).active = max(0, self.phase(step)[0] - 2)
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Collect iterates, and draw networks when all are collected."""
         posterior, (number, own) = cast(Posterior, network), self.phase(step)
         if number == 1:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nfe.common.seeds import generator
-from nfe.method import SGD, Phases, Recipe, SequentialMembers, Step
+from nfe.method import Phases, Recipe, SequentialMembers, Step
 from nfe.pruning import Mask, prunable
 
 # The one-cycle schedule: shares of the base rate at its beginning and end, and of the phase at
@@ -153,7 +153,7 @@ class ParentThenChildren(Phases):
         if step.number == 0:
             family.ready()
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Make the children out of the parent once it is trained."""
         family, (number, own) = cast(Family, network), self.phase(step)
         if own.is_last:

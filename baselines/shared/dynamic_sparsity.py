@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nfe import pruning
-from nfe.method import SGD, Step
+from nfe.method import Optimizer, Step
 
 # Weights that are masked at once: the factors take memory for this time.
 PORTION = 1 << 23
@@ -47,15 +47,21 @@ def _layers(network: nn.Module) -> Iterator[tuple[nn.Parameter, Tensor]]:
 
 
 @torch.no_grad()
-def keep_sparse(network: nn.Module, optimizer: SGD) -> None:
+def keep_sparse(network: nn.Module, optimizer: Optimizer) -> None:
     """Set masked weights and their momentum to zero."""
     for weights, masks in _portions(list(_layers(network))):
         factors = _factors(weights, masks) if weights[0].is_cuda else masks
         torch._foreach_mul_(weights, factors)
-        states = [optimizer.state.get(weight, {}) for weight in weights]
+        states = [_averages(optimizer, weight) for weight in weights]
         for name in sorted({name for state in states for name in state}):
             kept = [(s[name], f) for s, f in zip(states, factors, strict=True) if name in s]
             torch._foreach_mul_([value for value, _ in kept], [factor for _, factor in kept])
+
+
+def _averages(optimizer: Optimizer, weight: Tensor) -> dict[str, Tensor]:
+    """Return what the optimizer remembers of each entry of a weight, by name."""
+    state = optimizer.state.get(weight, {})
+    return {name: value for name, value in state.items() if value.shape == weight.shape}
 
 
 def _factors(weights: list[Tensor], masks: list[Tensor]) -> list[Tensor]:
@@ -84,7 +90,7 @@ def _portions(
 
 
 @torch.no_grad()
-def explore(network: nn.Module, optimizer: SGD, share: float) -> None:
+def explore(network: nn.Module, optimizer: Optimizer, share: float) -> None:
     """Drop a share of each layer's connections and grow as many, from zero, without momentum.
 
     Dropped are the smallest weights; grown are the connections, just dropped ones among them,
@@ -99,7 +105,7 @@ def explore(network: nn.Module, optimizer: SGD, share: float) -> None:
         number = math.ceil(share * int(mask.sum()))
         stays = _highest(weight.abs().masked_fill(~mask, -1), int(mask.sum()) - number)
         weight.mul_(stays)
-        for value in optimizer.state.get(weight, {}).values():
+        for value in _averages(optimizer, weight).values():
             value.mul_(stays)
         gradient = cast(Tensor, weight.grad).abs().nan_to_num()
         mask.copy_(stays | _highest(gradient.masked_fill(stays, -1), number))

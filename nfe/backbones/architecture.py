@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nfe.backbones.structure import Structure
 from nfe.common.errors import InputError
@@ -26,6 +26,7 @@ class Architecture:
         factory: makes the network from ``channels``, ``classes``, ``resolution``, ``structure``.
         record: what else than the name decides the network, for a run's identity; empty for the
             suite's own.
+        optimizer: what networks of its family are trained with, where the recipe does not say.
         blank: makes the same layers without pretrained weights, where ``factory`` loads some.
     """
 
@@ -34,6 +35,7 @@ class Architecture:
     factory: Callable[..., Backbone]
     record: Mapping[str, Any] = field(default_factory=dict, hash=False)
     blank: Callable[..., Backbone] | None = None
+    optimizer: Literal["sgd", "adamw"] = "sgd"
 
     def build(
         self,

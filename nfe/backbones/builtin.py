@@ -40,17 +40,31 @@ def _vgg(imagenet: bool) -> Architecture:
     return Architecture(f"vgg16{IMAGENET * imagenet}", 5, partial(_made, "vgg", "vgg16", imagenet))
 
 
+def _patched(family: str, patch: int) -> Architecture:
+    name, (module, function) = f"{family}-{patch}", _PATCHED[family]
+    if patch < 1:
+        raise InputError(f"architecture {name!r}: the patch must be at least 1 pixel")
+    factory = partial(_made, module, function, patch)
+    return Architecture(name, 4, factory, optimizer="adamw")
+
+
+# Networks of patches, with the file and the function that makes each.
+_PATCHED = {
+    "vit-tiny": ("vit", "vit_tiny"),
+    "convnext-atto": ("convnext", "convnext_atto"),
+}
 _RESIDUAL = ("resnet18", "resnet34", "resnet50", "resnext50")
 
 
 def names() -> list[str]:
-    """Return the names of the suite's own architectures; D and K stand for numbers.
+    """Return the names of the suite's own architectures; D, K and P stand for numbers.
 
     ``-imagenet`` asks for ImageNet's form (7×7 stem with pooling; VGG's large head) where the
-    images are small; above 64 pixels it is the form in any case.
+    images are small; above 64 pixels it is the form in any case. P is the side of a patch.
     """
     plain = [*_RESIDUAL, "vgg16"]
-    return ["wrn-D-K", *plain, *(f"{name}{IMAGENET}" for name in plain)]
+    patched = [f"{family}-P" for family in _PATCHED]
+    return ["wrn-D-K", *plain, *(f"{name}{IMAGENET}" for name in plain), *patched]
 
 
 def find(name: str) -> Architecture | None:
@@ -61,6 +75,8 @@ def find(name: str) -> Architecture | None:
     """
     if match := re.fullmatch(r"wrn-(\d+)-(\d+)", name):
         return _wide_resnet(int(match[1]), int(match[2]))
+    if match := re.fullmatch(rf"({'|'.join(_PATCHED)})-(\d+)", name):
+        return _patched(match[1], int(match[2]))
     imagenet, plain = name.endswith(IMAGENET), name.removesuffix(IMAGENET)
     if plain in _RESIDUAL:
         return _residual(plain, imagenet)

@@ -8,7 +8,7 @@ from nfe.common.errors import unknown
 def names() -> list[str]:
     """Return the names that ``architecture`` understands.
 
-    D and K stand for numbers, NAME for the name of one of the library's networks.
+    D, K and P stand for numbers, NAME for the name of one of the library's networks.
     """
     return [*builtin.names(), "torchvision:NAME", "timm:NAME", *own.names()]
 

@@ -33,6 +33,18 @@ class Structure:
         """
         return plain
 
+    def require_plain(self, name: str) -> None:
+        """Check that nothing is changed, for architectures that have one form.
+
+        Raises:
+            InputError: a method asks for other widths or groups.
+        """
+        if type(self) is not Structure:
+            raise InputError(
+                f"architecture {name!r}: the method changes widths or groups of all layers, which "
+                f"is defined for convolutions with batch norms, and this one has layer norms"
+            )
+
     def conv(
         self,
         stage: int,

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 _aten = torch.ops.aten
 
@@ -29,7 +29,17 @@ _INPUT_AXIS = {
 }
 
 
+# Attention on a CPU, which PyTorch's formulas leave out: (grad), query, key, value first.
+_CPU_ATTENTION = _aten._scaled_dot_product_flash_attention_for_cpu
+_CPU_ATTENTION_BACKWARD = _aten._scaled_dot_product_flash_attention_for_cpu_backward
+_COUNTED = {*flop_registry, _CPU_ATTENTION, _CPU_ATTENTION_BACKWARD}
+
+
 def _executed_macs(packet: Any, args: tuple[Any, ...], kwargs: Any, out: Any) -> int:
+    if packet is _CPU_ATTENTION:
+        return int(sdpa_flop_count(*(x.shape for x in args[:3])) // 2)
+    if packet is _CPU_ATTENTION_BACKWARD:
+        return int(sdpa_backward_flop_count(*(x.shape for x in args[:4])) // 2)
     if packet is not _aten.convolution_backward:
         return int(flop_registry[packet](*args, **kwargs, out_val=out) // 2)
     # PyTorch's formula for the weights' gradient forgets that a convolution can be grouped.
@@ -76,7 +86,7 @@ class MacCounter(TorchDispatchMode):
         """Run ``func`` and add its MACs."""
         out = func(*args, **(kwargs or {}))
         packet = func._overloadpacket
-        if packet in flop_registry:
+        if packet in _COUNTED:
             macs = _executed_macs(packet, args, kwargs or {}, out)
             self.executed += macs
             if self._executed_only:

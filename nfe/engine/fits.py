@@ -15,7 +15,7 @@ from nfe.engine import plugin
 from nfe.engine.batches import example
 from nfe.method.context import Context
 from nfe.method.interface import method_class
-from nfe.method.recipe import Recipe
+from nfe.method.recipe import recipe_of
 from nfe.method.step import Step
 
 _EACH = 2
@@ -77,7 +77,8 @@ def refusal(method: str, architecture: Architecture, size: Size) -> str | None:
         made = method_class(method)().resolved(architecture)
         with global_stream(0, "initialization"):
             network = made.network(context)
-        plugin.check(made, network, card, split, Recipe(card.batch_size), _MOMENT)
+        recipe = recipe_of(card.batch_size, architecture.optimizer, {})
+        plugin.check(made, network, card, split, recipe, _MOMENT)
     except InputError as error:
         return str(error).removeprefix(f"architecture {architecture.name!r}: ")
     return None

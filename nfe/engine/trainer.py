@@ -30,9 +30,10 @@ from nfe.engine.environment import device_name
 from nfe.engine.progress import epoch_bar
 from nfe.engine.recording import Recorder
 from nfe.evaluation import metrics
+from nfe.method.adamw import AdamW, decayed_apart
 from nfe.method.context import Context
 from nfe.method.interface import Method
-from nfe.method.optimizer import SGD
+from nfe.method.optimizer import SGD, Optimizer
 from nfe.method.optional import DrawsOnCpu, FormsBatches, GroupsParameters, Phases
 from nfe.method.recipe import Recipe
 from nfe.method.sequential import SequentialMembers
@@ -84,10 +85,13 @@ def build_network(run: Run, method: Method, data: Data) -> tuple[nn.Module, int]
     return network.to(memory_format=torch.channels_last), counter.executed  # type: ignore[call-overload]
 
 
-def make_optimizer(method: Method, network: nn.Module, recipe: Recipe) -> SGD:
-    """Return SGD as the recipe says, over the method's parameter groups."""
+def make_optimizer(method: Method, network: nn.Module, recipe: Recipe) -> Optimizer:
+    """Return the recipe's optimizer over the method's parameter groups."""
+    groups = GroupsParameters.of(method).parameter_groups(network, recipe)
+    if recipe.optimizer == "adamw":
+        return AdamW(decayed_apart(groups), lr=recipe.lr, weight_decay=recipe.weight_decay)
     return SGD(
-        GroupsParameters.of(method).parameter_groups(network, recipe),
+        groups,
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,

@@ -18,13 +18,15 @@ from nfe.method.settings import CombinesRuns, Settings, method_names, settings_c
 from nfe.method.step import Step
 
 if TYPE_CHECKING:
+    from nfe.method.adamw import AdamW
     from nfe.method.context import Context
     from nfe.method.interface import Members, Method, method_class
-    from nfe.method.optimizer import SGD
+    from nfe.method.optimizer import SGD, Optimizer
     from nfe.method.sequential import SequentialMembers
 
 __all__ = [
     "SGD",
+    "AdamW",
     "Coefficient",
     "CombinesRuns",
     "Context",
@@ -37,6 +39,7 @@ __all__ = [
     "LooksAtData",
     "Members",
     "Method",
+    "Optimizer",
     "Phases",
     "Positive",
     "Recipe",
@@ -52,9 +55,11 @@ __all__ = [
 __getattr__ = late(
     __name__,
     {
+        "AdamW": "nfe.method.adamw",
         "Context": "nfe.method.context",
         "Members": "nfe.method.interface",
         "Method": "nfe.method.interface",
+        "Optimizer": "nfe.method.optimizer",
         "SGD": "nfe.method.optimizer",
         "SequentialMembers": "nfe.method.sequential",
         "method_class": "nfe.method.interface",

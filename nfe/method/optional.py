@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from nfe.backbones import Architecture
     from nfe.method.context import Context
-    from nfe.method.optimizer import SGD
+    from nfe.method.optimizer import Optimizer
     from nfe.method.recipe import Recipe
     from nfe.method.step import Step
 
@@ -56,7 +56,7 @@ class Phases(Optional):
         set here need not be saved.
         """
 
-    def after_step(self, network: nn.Module, optimizer: SGD, step: Step) -> None:
+    def after_step(self, network: nn.Module, optimizer: Optimizer, step: Step) -> None:
         """Change the network or the optimizer's state after a step, without autograd.
 
         The step's gradients are still there. Changes must be functions of them, of what is
@@ -72,7 +72,7 @@ class GroupsParameters(Optional):
         """Return the optimizer's parameter groups; by default all parameters alike.
 
         A group may have its own ``weight_decay``, an ``lr_factor`` of the learning rate or a
-        ``fixed_lr`` in its place, and ``algorithm`` ``"adam"`` in place of SGD.
+        ``fixed_lr`` in its place, and ``algorithm`` ``"adam"`` in place of the recipe's.
         """
         return [{"params": list(network.parameters())}]
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from nfe.method.optimizer import SGD
+from nfe.method.optimizer import Optimizer
 
 
 class SequentialMembers(nn.Module):
@@ -29,13 +29,13 @@ class SequentialMembers(nn.Module):
             return alone
         return torch.stack([member(x) for member in self.members[: self.active + 1]], dim=1)
 
-    def finish(self, optimizer: SGD) -> None:
+    def finish(self, optimizer: Optimizer) -> None:
         """Drop the active member's gradients and state in the optimizer: it is trained."""
         for parameter in self.members[self.active].parameters():
             parameter.grad = None
             optimizer.state.pop(parameter, None)
 
-    def hand_over(self, optimizer: SGD) -> None:
+    def hand_over(self, optimizer: Optimizer) -> None:
         """Let the next member go on where the active one stands, which stays as it is.
 
         The next one gets its weights, gradients and state in the optimizer.

@@ -139,7 +139,7 @@ def _identity(suite: Suite, planned: Planned) -> dict[str, Any]:
         "lr": run.recipe.lr,
         "weight_decay": run.recipe.weight_decay,
         "batch_size": run.recipe.batch_size,
-        "recipe": json.dumps(dataclasses.asdict(run.recipe), sort_keys=True),
+        "recipe": json.dumps(run.recipe.record(), sort_keys=True),
         "audit": str(run.audit).lower(),
         "untuned": str(run.protocol == "equal" and run.method in suite.untuned).lower(),
     }

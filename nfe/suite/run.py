@@ -15,7 +15,7 @@ from nfe.backbones import Architecture, architecture, recorded
 from nfe.common.errors import InputError, unknown
 from nfe.common.modes import AUTO, PRECISIONS
 from nfe.common.settings import kinds
-from nfe.method.recipe import Recipe
+from nfe.method.recipe import Recipe, recipe_of
 from nfe.method.settings import CombinesRuns, Settings, settings_class
 from nfe.suite import versions
 
@@ -153,6 +153,7 @@ class Run:
         # Faster than dataclasses.asdict of it all, which copies what is written out anyway.
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values: dict[str, Any] = json.loads(json.dumps(own, default=dataclasses.asdict))
+        values["recipe"] = self.recipe.record()
         told = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
         return {"engine": ENGINE, **told}
 
@@ -284,6 +285,23 @@ def _check_recipe(method: str, recipe: Mapping[str, Any]) -> None:
             )
 
 
+def _recipe(
+    batch_size: int,
+    backbone: Architecture,
+    protocol: str,
+    published: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> Recipe:
+    optimizer = given.get("optimizer", backbone.optimizer)
+    if protocol == "published" and optimizer != "sgd":
+        raise InputError(
+            f"protocol 'published' with optimizer {optimizer!r}, which architecture "
+            f"{backbone.name!r} trains with: the methods' own recipes are for sgd: allowed: "
+            f"protocol equal, or recipe: {{optimizer: sgd}}"
+        )
+    return recipe_of(batch_size, backbone.optimizer, {**published, **given})
+
+
 def specify(
     *,
     dataset: str,
@@ -351,7 +369,7 @@ def specify(
         method=method,
         settings=chosen.settings(),
         protocol=protocol,
-        recipe=Recipe(card.batch_size).with_changes({**published, **(recipe or {})}),
+        recipe=_recipe(card.batch_size, backbone, protocol, published, recipe or {}),
         precision=precision,
         threads=_whole("threads", threads, 1),
         epochs=_whole("epochs", own_epochs if epochs is None else epochs, 1),

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from nfe.backbones import architecture
 from nfe.common.errors import InputError, unknown
 from nfe.common.settings import kinds
 from nfe.method.settings import combined_method, method_names, settings_class
@@ -228,11 +229,16 @@ class Tuned:
     points: Mapping[str, Point] = dataclasses.field(default_factory=dict)
 
     def applied(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the combination with the method's point behind it, under protocol equal."""
+        """Return the combination with the method's point behind it, under protocol equal.
+
+        Raises:
+            InputError: the point was found for another optimizer than the combination's.
+        """
         if choice.get("protocol", "equal") != "equal":
             return [dict(choice)]
         method = choice["method"]
         point = self.points.get(_learner(method), Point())
+        _check_optimizer(point, choice)
         # An ensemble of separate runs shares their recipe, or it could not share the runs.
         own = point if _learner(method) == method else Point(point.recipe)
         return [_with(own, choice)]
@@ -277,6 +283,18 @@ class Search:
     def untuned(self, methods: Iterable[str]) -> list[str]:
         """Return nothing: here every method is being tuned."""
         return []
+
+
+def _check_optimizer(point: Point, choice: Mapping[str, Any]) -> None:
+    found = architecture(choice["architecture"])
+    optimizer = choice["recipe"].get("optimizer", found.optimizer)
+    tuned = point.recipe.get("optimizer", "sgd")
+    if point.recipe and optimizer != tuned:
+        raise InputError(
+            f"the tuned recipe of {choice['method']} is for optimizer {tuned!r}, and architecture "
+            f"{found.name!r} is trained with {optimizer!r}: allowed: a suite without tuned, or "
+            f"a file tuned with it, where optimizer: {optimizer} stands beside lr"
+        )
 
 
 def _learner(method: str) -> str:

@@ -15,7 +15,13 @@ START = estimate.minutes([], 1)
 @pytest.fixture(scope="module")
 def suite() -> Suite:
     """Runs of very different length, the shortest first."""
-    base = {"suite": "mixed", "seeds": 2, "dataset": "cifar10", "architecture": "wrn-10-1", "epochs": 1}
+    base = {
+        "suite": "mixed",
+        "seeds": 2,
+        "dataset": "cifar10",
+        "architecture": "wrn-10-1",
+        "epochs": 1,
+    }
     epochs = [{"method": "single", "epochs": n} for n in (1, 2, 5, 20, 60, 200)]
     return expand({**base, "runs_per_process": 3, "groups": {"all": epochs}})
 
