@@ -6,8 +6,8 @@
 - equal time: each timed method against the single network trained for longer: the longest of its
   trainings that takes no more time by the measured steps (gpu_nvidia-h200.csv, WRN-10-2).
 - other methods: each method of the groups rivals and further against the single network.
-- other methods, distillation, grouping ratio, exits: on the seeds that both sides have, paired; comparisons.csv
-  has them with all of one side's ten seeds, unpaired, or not at all.
+- other methods, distillation, grouping ratio, exits: on the seeds that both sides have, paired;
+  comparisons.csv has them with all of one side's ten seeds, unpaired, or not at all.
 
 Writes families_tiny-imagenet-20.csv, from the suite's tables and per-image files alone.
 """

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from nfe.common.seeds import generator
-from nfe.method import Phases, Recipe, SequentialMembers, Step
+from nfe.method import Optimizer, Phases, Recipe, SequentialMembers, Step
 from nfe.pruning import Mask, prunable
 
 # The one-cycle schedule: shares of the base rate at its beginning and end, and of the phase at

@@ -45,7 +45,7 @@ def test_by_minutes_every_run_is_made_once_and_no_job_takes_longer(target, gpus,
         lengths = [seconds(run) for run in pack.runs]
         assert lengths == sorted(lengths, reverse=True)
         # The longest first on whichever GPU is free: at most 4/3 of the best (Graham 1969).
-        most = max(60 * target, max(lengths))
+        most = max(60 * target, *lengths)
         assert 60 * (estimate.minutes(pack.runs, 1, gpus) - START) <= 4 / 3 * most + 60
     # Nothing more could have been put together: any two jobs of one GPU are too long for one.
     if gpus == 1:

@@ -116,7 +116,10 @@ def on_gpu(count=1):
     """Return what a job asks for that computes networks, on so many GPUs or the suite's."""
     if not GPUS:
         return off_gpu()
-    return {"gpu": max(GPUS, count), **({"gpu_model": SITE.gpu_model} if SITE.gpu_model else {})}
+    return {
+        "gpu": max(GPUS, count),
+        **({"gpu_model": SITE.gpu_model} if SITE.gpu_model else {}),
+    }
 
 
 def off_gpu():
