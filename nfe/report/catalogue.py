@@ -112,7 +112,7 @@ METHODS = _entries(
         "mutualnet": "MutualNet",
         "laplace": "Laplace",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*pdh8Hos",
+    "osD^v<>PX*pdh8HosD^v<>PX*p",
 )
 PRUNERS = _entries(
     {
