@@ -248,12 +248,6 @@ HOW: dict[str, tuple[str, str]] = {
         "hours, where it has not been made",
     ),
     "nfe-bench tune --runs results/tuning/runs.csv --output config/tuned/digits.yaml": (RUN, ""),
-    "snakemake --cores all --configfile config/tuning-tiny-imagenet-cpu.yaml": (
-        "snakemake -n --quiet --cores all --configfile config/tuning-tiny-imagenet-cpu.yaml",
-        "hours, and the data",
-    ),
-    "nfe-bench tune --runs results/tuning-tiny-imagenet-cpu/runs.csv --output "
-    "config/tuned/tiny-imagenet-cpu.yaml": (PARSED, "needs the grid above"),
     # docs/reference-audit.md
     "python benchmarks/audit.py tiny-imagenet": (
         "python -m py_compile benchmarks/audit.py",
