@@ -37,7 +37,8 @@ rule all:
     default_target: True
     input:
         run_files(RUNS),
-        # With them come latencies and evaluations, which they are made from.
+        LATENCIES,
+        evaluations(EVALUATED),
         TABLES,
         FIGURES,
         PAGE,

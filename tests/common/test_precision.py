@@ -28,7 +28,8 @@ def run(method: str, precision: str) -> Run:
         dataset="digits",
         architecture_name="wrn-10-1",
         method=method,
-        epochs=8,
+        # Enough steps for each of SWAG's phases to have one.
+        epochs=16,
         precision=precision,
         recipe={"batch_size": 128},
     )

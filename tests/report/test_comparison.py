@@ -178,6 +178,10 @@ def test_a_table_that_is_younger_than_the_release_may_be_absent(tmp_path):
     results = tmp_path / "results" / "quick"
     shutil.copytree(QUICK, results)
     shutil.copytree(ROOT / "figures" / "quick", tmp_path / "figures" / "quick")
+    # The page links to them.
+    shutil.copy(ROOT / "CITATION.cff", tmp_path)
+    (tmp_path / "config").mkdir()
+    shutil.copy(ROOT / "config" / "quick.yaml", tmp_path / "config")
     frozen = results / "releases" / manifest.releases(results)[-1] / manifest.NAME
     content = json.loads(frozen.read_text())
     content["files"].pop("results/quick/comparisons.csv", None)
