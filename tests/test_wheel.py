@@ -105,6 +105,21 @@ def test_a_suite_is_made_in_an_empty_folder(installed: Path, tmp_path: Path) -> 
     assert "train" not in again
 
 
+def test_a_clusters_profile_is_written_and_read(installed: Path, tmp_path: Path) -> None:
+    said(installed, tmp_path, "nfe-bench", "new", "suite", "mine")
+    said(installed, tmp_path, "nfe-bench", "new", "slurm", "mine")
+    written = {path.name: path.read_text() for path in (tmp_path / "slurm").iterdir()}
+    own = {path.name: path.read_text() for path in (ROOT / "slurm").iterdir()}
+    named = ("configfile: config/paper.yaml\n", "configfile: config/mine.yaml\n")
+    assert written == own | {"config.yaml": own["config.yaml"].replace(*named)}
+    assert named[1] in written["config.yaml"]
+    workflow = said(installed, tmp_path, "nfe-bench", "snakefile").strip()
+    (tmp_path / "slurm" / "site.yaml").write_text("partition: gpu\n")
+    words = ["-m", "snakemake", "-s", workflow, "--profile", "slurm", "--dry-run"]
+    planned = said(installed, tmp_path, "python", *words)
+    assert "slurm_partition=gpu" in planned and "results/mine/index.html" in planned
+
+
 def test_a_network_is_split_in_python(installed: Path, tmp_path: Path) -> None:
     version, file = said(installed, tmp_path, "python", "-c", FISSION).split()
     assert version

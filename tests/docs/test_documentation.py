@@ -26,6 +26,7 @@ RUN, PARSED = "run", "parsed"
 NETWORK = "downloads hundreds of megabytes; tests/data/test_download.py fetches from a local server"
 HOURS = "trains for longer than a test may; what it calls is tested by"
 CLUSTER = "tests/slurm/test_suites.py", "needs a SLURM cluster; the tests start one"
+OUTSIDE = "from the wheel, in an empty folder"
 OWN_FOLDER = "true", "a reader's own folder"
 OWN_IMAGES = "tests/workflow/test_own_images.py"
 OWN_METHOD = (
@@ -94,9 +95,9 @@ HOW: dict[str, tuple[str, str]] = {
     ),
     'snakemake -s "$(nfe-bench snakefile)" --cores all --configfile config/mine.yaml': (
         "tests/test_wheel.py",
-        "from the wheel, in an empty folder",
+        OUTSIDE,
     ),
-    "nfe-bench new suite mine": ("tests/test_wheel.py", "from the wheel, in an empty folder"),
+    "nfe-bench new suite mine": ("tests/test_wheel.py", OUTSIDE),
     # CONTRIBUTING
     "make test-slurm": ("make -n test-slurm", "installs SLURM as root; .ci/run calls it"),
     "make test-browser": ("make -n test-browser", "continuous integration runs it"),
@@ -358,6 +359,16 @@ HOW: dict[str, tuple[str, str]] = {
     "snakemake --profile slurm --config only=[pai,grouping_ratio]": CLUSTER,
     "snakemake --profile slurm --config seeds=1": CLUSTER,
     # docs/slurm.md
+    "nfe-bench new slurm mine": ("tests/test_wheel.py", OUTSIDE),
+    "nfe-bench doctor --config config/mine.yaml": ("tests/test_wheel.py", OUTSIDE),
+    'snakemake -s "$(nfe-bench snakefile)" --profile slurm': (
+        "tests/slurm/test_outside_a_clone.py",
+        "needs a SLURM cluster; the tests start one",
+    ),
+    'sbatch slurm/head.sh -s "$(nfe-bench snakefile)"': (
+        "tests/slurm/test_head.py",
+        "needs a SLURM cluster; the tests start one",
+    ),
     "snakemake --profile slurm": CLUSTER,
     "snakemake --profile slurm -n": CLUSTER,
     "snakemake --profile slurm --configfile config/tiny-imagenet.yaml": CLUSTER,

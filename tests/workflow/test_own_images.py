@@ -67,11 +67,15 @@ def test_a_run_by_hand_on_images_of_ones_own(tmp_path):
 
 def test_a_new_start_is_never_written_over(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    assert main(["new", "slurm", "mine"]) == 2
+    assert "config/mine.yaml: no such file" in capsys.readouterr().err
     assert main(["new", "suite", "mine"]) == 0
+    assert main(["new", "slurm", "mine"]) == 0
     assert main(["plan", "--config", "config/mine.yaml"]) == 0
     capsys.readouterr()
     for words, message in [
         (["suite", "mine"], "config/mine.yaml: exists: allowed: a name that is free"),
+        (["slurm", "mine"], "slurm: exists: allowed: a name that is free"),
         (["suite", "my suite"], "suite name 'my suite': allowed"),
         (["suite", "other", "--dataset", "digit"], "did you mean 'digits'?"),
         (["dataset", "Config"], "allowed: small letters"),
