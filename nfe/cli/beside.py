@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+
 def _workplace(worker: "Worker") -> "Worker":
     """Return the workplace of a process, whose lines in the log say which one it is."""
     from nfe.engine.pool import VISIBLE_GPUS

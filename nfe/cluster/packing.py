@@ -8,6 +8,7 @@ can be told of jobs of before as well.
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from nfe.cluster import estimate
@@ -69,7 +70,7 @@ def training(suite: Suite, chosen: Site, gpus: int) -> list[Pack]:
     beside = chosen.gpus_per_job if gpus else 1
     jobs = (lanes[first : first + beside] for first in range(0, len(lanes), beside))
     # Of several lanes the longest runs come first, whoever takes them.
-    return [Pack("train", tuple(_longest_first(sum(job, []), gpus))) for job in jobs]
+    return [Pack("train", tuple(_longest_first([*chain.from_iterable(job)], gpus))) for job in jobs]
 
 
 def _longest_first(runs: Sequence[Run], gpus: int) -> list[Run]:

@@ -15,7 +15,13 @@ START = estimate.minutes([], 1)
 @pytest.fixture(scope="module")
 def suite() -> Suite:
     """Runs of very different length, the shortest first."""
-    base = {"suite": "mixed", "seeds": 2, "dataset": "cifar10", "architecture": "wrn-10-1", "epochs": 1}
+    base = {
+        "suite": "mixed",
+        "seeds": 2,
+        "dataset": "cifar10",
+        "architecture": "wrn-10-1",
+        "epochs": 1,
+    }
     epochs = [{"method": "single", "epochs": n} for n in (1, 2, 5, 20, 60, 200)]
     return expand({**base, "runs_per_process": 3, "groups": {"all": epochs}})
 
@@ -39,7 +45,7 @@ def test_by_minutes_every_run_is_made_once_and_no_job_takes_longer(target, gpus,
         lengths = [seconds(run) for run in pack.runs]
         assert lengths == sorted(lengths, reverse=True)
         # The longest first on whichever GPU is free: at most 4/3 of the best (Graham 1969).
-        most = max(60 * target, max(lengths))
+        most = max(60 * target, *lengths)
         assert 60 * (estimate.minutes(pack.runs, 1, gpus) - START) <= 4 / 3 * most + 60
     # Nothing more could have been put together: any two jobs of one GPU are too long for one.
     if gpus == 1:

@@ -203,7 +203,7 @@ def test_a_job_that_is_tried_again_is_queued_and_not_failed(checkout, suite):
 
 
 def test_jobs_of_another_packing_are_told_by_their_runs(checkout, suite, monkeypatch):
-    """Two runs a job, then a job of all: jobs of both are in the queue, the configuration is new."""
+    """What is in the queue makes two runs; meanwhile all are packed into one job."""
     runs = [planned.run for planned in suite.runs]
     before = [packing.Pack("train", tuple(runs[n : n + 2])) for n in (0, 2)]
     packing.note("tiny", before)
