@@ -102,7 +102,7 @@ class Site:
         return " ".join([*map(shlex.quote, found), *filter(None, [self.extra, more])])
 
     def srun_options(self) -> list[str]:
-        """Return the options with which srun starts on a node that a job could have."""
+        """Return the options, but for ``extra``, with which srun starts where a job could."""
         named = {
             "partition": self.partition,
             "account": self.account,
@@ -111,7 +111,7 @@ class Site:
             "clusters": self.clusters,
         }
         found = [f"--{name}={value}" for name, value in named.items() if value]
-        return [*found, *self._placed(), *shlex.split(self.extra)]
+        return [*found, *self._placed()]
 
     def _placed(self) -> list[str]:
         named = {"reservation": self.reservation, "exclude": self.exclude}

@@ -1,5 +1,6 @@
 """Whether a cluster has what slurm/site.yaml asks it for."""
 
+import dataclasses
 import getpass
 import re
 import shlex
@@ -9,11 +10,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from nfe.cluster import site
+from nfe.cluster import limits, site
 from nfe.cluster.finding import Finding, ask
 
 # What Snakemake's plugin takes for --gpus=TYPE:1.
 _GPU_MODEL = re.compile(r"[a-zA-Z0-9_.]+")
+# What srun says of options that only sbatch has.
+_UNKNOWN_OPTION = re.compile("(unrecognized|invalid|unknown) option", re.IGNORECASE)
 # A node is waited for so long.
 _NODE_SECONDS = 60
 # On a node: what a job of the suite does in its first second, and which device it has then.
@@ -37,43 +40,59 @@ def findings(chosen: site.Site, gpus: int) -> Iterator[Finding]:
         chosen: the site's settings.
         gpus: GPUs that a job asks for.
     """
-    pinged = ask("scontrol", "ping")
-    if pinged is None or "UP" not in pinged:
-        yield Finding(False, "slurm", "the controller does not answer: scontrol ping")
-        return
-    yield Finding(True, "slurm", pinged.splitlines()[0])
-    partitions = list(_partitions(chosen, gpus))
-    yield from partitions
-    yield from _account(chosen)
+    # SLURM's tools take several; each has partitions, accounts and limits of its own.
+    good = True
+    for cluster in [c.strip() for c in chosen.clusters.split(",")]:
+        pinged = ask("scontrol", *_at(cluster), "ping")
+        if pinged is None or "UP" not in pinged:
+            more = " ".join(["scontrol", *_at(cluster), "ping"])
+            yield Finding(False, "slurm", f"the controller does not answer: {more}")
+            good = False
+            continue
+        yield Finding(True, "slurm", pinged.splitlines()[0])
+        partitions = list(_partitions(chosen, gpus, cluster))
+        yield from partitions
+        good = good and all(finding.good for finding in partitions)
+        yield from _account(chosen, cluster)
     yield from _paths(chosen)
-    if all(finding.good for finding in partitions):
+    if good:
+        yield from _submission(chosen, gpus)
         yield _node(chosen, gpus)
 
 
-def _partitions(chosen: site.Site, gpus: int) -> Iterator[Finding]:
-    """Check the partitions: that they are up, their time limit and their GPUs.
+def _at(cluster: str) -> list[str]:
+    """Return the option with which SLURM's tools ask another cluster than the default one."""
+    return [f"--clusters={cluster}"] if cluster else []
+
+
+def _partitions(chosen: site.Site, gpus: int, cluster: str) -> Iterator[Finding]:
+    """Check the partitions: that they are up, their limits and their GPUs.
 
     SLURM takes several, separated by commas: a job goes to the one that starts it first.
     """
-    listed = [line.split("|") for line in (ask("sinfo", "-h", "-o", "%P|%a|%l|%G") or "").split()]
+    told = ask("sinfo", *_at(cluster), "-h", "-o", "%P|%a|%l|%G") or ""
+    # With --clusters a line comes before that names the cluster.
+    listed = [line.split("|") for line in told.split() if line.count("|") == 3]
     names = sorted({line[0].rstrip("*") for line in listed})
     default = next((p[0][:-1] for p in listed if p[0].endswith("*")), "")
     wanted = [p.strip() for p in (chosen.partition or default).split(",") if p.strip()]
-    unknown = [
-        name for name in [*wanted, *filter(None, [chosen.cpu_partition])] if name not in names
-    ]
+    without = [p.strip() for p in chosen.cpu_partition.split(",") if p.strip()]
+    unknown = [name for name in [*wanted, *without] if name not in names]
     if unknown or not wanted:
         named = ", ".join(map(repr, unknown)) or "no default one"
         said = f"{named}: set partition in {site.FILE} to one of {', '.join(names)}"
         yield Finding(False, "partition", said)
         return
     found = [line for line in listed if line[0].rstrip("*") in wanted]
-    for name in wanted:
-        up, limit = next(line[1:3] for line in found if line[0].rstrip("*") == name)
+    shown = {name: _shown(name, cluster) for name in dict.fromkeys([*wanted, *without])}
+    for name, settings in shown.items():
+        up, limit = next(line[1:3] for line in listed if line[0].rstrip("*") == name)
         yield Finding(up == "up", "partition", f"{name}: {up}, time limit {limit}")
-        yield from _admission(name, chosen)
-    minutes = max(_minutes(line[2]) for line in found)
+        yield from _admission(name, chosen, settings)
+    # A job that is longer than one of several allows is refused, or never started there.
+    minutes = min(limits.minutes(line[2]) for line in found)
     joined = ", ".join(wanted)
+    yield from limits.findings(chosen, getpass.getuser(), cluster, shown)
     if minutes < chosen.max_minutes:
         said = f"max_minutes is {chosen.max_minutes}, {joined} allows {minutes:g}: set it so"
         yield Finding(False, "limit", f"{said} in {site.FILE}")
@@ -106,20 +125,14 @@ def _gpus(gres: str) -> Iterator[tuple[str, int]]:
             yield ":".join(words[1:-1]), int(words[-1])
 
 
-def _minutes(limit: str) -> float:
-    """Return the minutes of a limit as sinfo prints it: days-hours:minutes:seconds."""
-    if limit in ("infinite", "n/a"):
-        return float("inf")
-    days, _, clock = limit.rpartition("-")
-    parts = [int(part) for part in clock.split(":")]
-    hours, minutes, _seconds = [0, 0, 0, *parts][-3:]
-    return int(days or 0) * 1440 + hours * 60 + minutes
+def _shown(partition: str, cluster: str) -> dict[str, str]:
+    """Return what scontrol shows of a partition."""
+    told = ask("scontrol", *_at(cluster), "show", "partition", partition, "--oneliner") or ""
+    return dict(word.split("=", 1) for word in told.split() if "=" in word)
 
 
-def _admission(partition: str, chosen: site.Site) -> Iterator[Finding]:
+def _admission(partition: str, chosen: site.Site, settings: Mapping[str, str]) -> Iterator[Finding]:
     """Yield what of account and quality of service a partition does not admit."""
-    told = ask("scontrol", "show", "partition", partition, "--oneliner") or ""
-    settings = dict(word.split("=", 1) for word in told.split() if "=" in word)
     for key, value, what in (
         ("Accounts", chosen.account, "account"),
         ("Qos", chosen.qos, "qos"),
@@ -131,10 +144,11 @@ def _admission(partition: str, chosen: site.Site) -> Iterator[Finding]:
             yield Finding(False, what, f"{value}: partition {partition} denies {denied}")
 
 
-def _account(chosen: site.Site) -> Iterator[Finding]:
+def _account(chosen: site.Site, cluster: str) -> Iterator[Finding]:
     """Check account and quality of service against what the accounting lets the user have."""
     user = getpass.getuser()
-    told = ask("sacctmgr", "-n", "-P", "list", "associations", f"user={user}", "format=account,qos")
+    where = [f"user={user}", *([f"cluster={cluster}"] if cluster else [])]
+    told = ask("sacctmgr", "-n", "-P", "list", "associations", *where, "format=account,qos")
     if told is None:
         named = [name for name in (chosen.account, chosen.qos) if name]
         if named:
@@ -172,16 +186,57 @@ def _paths(chosen: site.Site) -> Iterator[Finding]:
             yield Finding(False, "site", f"{key}: no file {path} ({site.FILE})")
 
 
-def _node(chosen: site.Site, gpus: int) -> Finding:
-    """Start on a node what a job starts: modules, container, scratch, Python, the GPU."""
-    if shutil.which("srun") is None:
-        return Finding(None, "node", "no srun on PATH: modules, container, scratch, GPU not tried")
-    options = [f"--immediate={_NODE_SECONDS}", "--nodes=1", "--ntasks=1", "--time=5"]
-    options += chosen.srun_options()
+def _submission(chosen: site.Site, gpus: int) -> Iterator[Finding]:
+    """Yield what sbatch says of a job's options, all of them as they are; it submits nothing."""
+    options = [*_requested(chosen, gpus), f"--time={chosen.max_minutes}", "--requeue"]
+    options += shlex.split(chosen.extra)
+    command = ["sbatch", "--test-only", *options, "--wrap", "true"]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_NODE_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        yield Finding(None, "sbatch", f"sbatch --test-only: {error}")
+        return
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        said = said or [f"exit status {done.returncode}"]
+        yield Finding(False, "sbatch", f"{said[-1]} ({' '.join(options)})")
+
+
+def _requested(chosen: site.Site, gpus: int) -> list[str]:
+    """Return the options that jobs have whether sbatch or srun starts them."""
+    options = ["--nodes=1", "--ntasks=1", *chosen.srun_options()]
     if gpus:
         options.append(
             f"--gpus={chosen.gpu_model}:{gpus}" if chosen.gpu_model else f"--gpus={gpus}"
         )
+    return options
+
+
+def _node(chosen: site.Site, gpus: int) -> Finding:
+    """Start on a node what a job starts: modules, container, scratch, Python, the GPU.
+
+    With ``extra``, or where srun has not all these options of sbatch, without.
+    """
+    if shutil.which("srun") is None:
+        return Finding(None, "node", "no srun on PATH: modules, container, scratch, GPU not tried")
+    extra = shlex.split(chosen.extra)
+    found = _started(chosen, gpus, extra)
+    if not found.good and extra and _UNKNOWN_OPTION.search(found.said):
+        found = _started(chosen, gpus, [])
+        return dataclasses.replace(found, said=f"{found.said} (tried without {chosen.extra})")
+    return found
+
+
+def _started(chosen: site.Site, gpus: int, extra: list[str]) -> Finding:
+    options = [f"--immediate={_NODE_SECONDS}", "--time=5", *_requested(chosen, gpus), *extra]
     command = ["srun", "--quiet", *options, "bash", "-c", _script(chosen, gpus)]
     try:
         done = subprocess.run(
@@ -203,6 +258,8 @@ def _node(chosen: site.Site, gpus: int) -> Finding:
     if re.search("nodes are busy|[Ii]mmediate", done.stderr):
         said = f"none free within {_NODE_SECONDS} s: modules, container, scratch, GPU not tried"
         return Finding(None, "node", f"{said} ({lines[-1].strip()})")
+    if unknown := next((line for line in lines if _UNKNOWN_OPTION.search(line)), None):
+        return Finding(False, "node", unknown.strip())
     # What the job itself says stands before what srun says of its end.
     own = [line for line in lines if not line.startswith("srun: ")] or lines or ["srun failed"]
     return Finding(False, "node", own[-1].strip())

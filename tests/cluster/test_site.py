@@ -121,9 +121,13 @@ def test_nothing_is_missing(cluster, config):
         ({"QOS": "none"}, {"qos"}),
         ({"PARTITION": "low,long"}, set()),
         ({"PARTITION": "low,nowhere"}, {"partition"}),
-        ({"PARTITION": "low,off"}, {"partition"}),
+        ({"PARTITION": "low,off"}, {"partition", "limit"}),
+        # Of several partitions' limits the least is safe.
+        ({"PARTITION": "low,off", "MAX_MINUTES": "30"}, {"partition"}),
         ({"CPU_PARTITION": "nowhere"}, {"partition"}),
-        ({"PARTITION": "low,long", "MAX_MINUTES": "9999", "GPU_MODEL": "a100"}, set()),
+        ({"CPU_PARTITION": "long"}, set()),
+        ({"CPU_PARTITION": "off"}, {"partition"}),
+        ({"PARTITION": "low,long", "MAX_MINUTES": "9999", "GPU_MODEL": "a100"}, {"limit"}),
         ({"CONTAINER": "none.sif"}, {"site"}),
         ({"PARTITION_LIMITS": "none.yaml"}, {"site"}),
     ],
@@ -212,6 +216,128 @@ def test_what_a_partition_admits(cluster, config, monkeypatch):
     assert missing(config) == {"account", "qos"}
 
 
+def test_what_the_partition_without_gpus_admits(cluster, config, monkeypatch):
+    up = "Slurmctld(primary) at head is UP"
+    denies = (
+        '[ "$1" = ping ] && echo "{}"; [ "$3" = long ] && echo "DenyAccounts=bench AllowQos=ALL"'
+    )
+    program(cluster, "scontrol", f"{denies.format(up)}; true")
+    monkeypatch.setenv("NFE_SLURM_ACCOUNT", "bench")
+    assert missing(config) == set()
+    monkeypatch.setenv("NFE_SLURM_CPU_PARTITION", "long")
+    assert missing(config) == {"account"}
+
+
+# What sacctmgr lists where limits are asked for; columns as in nfe/cluster/limits.py.
+LIMITS = """
+case "$*" in
+*maxsubmitjobsperuser*) echo '{qos}' ;;
+*grpsubmitjobs*) echo 'bench||normal|{association}'; echo 'bench|off||1||'; echo 'spare|||7||' ;;
+*) printf 'bench|normal,long\nspare|spare\n' ;;
+esac"""
+
+
+@pytest.mark.parametrize(
+    ("association", "qos", "settings", "said"),
+    [
+        ("||", "normal||||", {}, []),
+        ("600||2-00:00:00", "normal|900|||7-00:00:00", {}, []),
+        ("200||", "normal||||", {}, ["max_jobs is 500, your association with account bench"]),
+        ("200|90|", "normal||||", {}, ["(grpsubmitjobs) allows 90: set it so"]),
+        (
+            "200||",
+            "normal|50|||",
+            {},
+            ["quality of service normal (maxsubmitjobsperuser) allows 50"],
+        ),
+        ("200||", "normal||||", {"MAX_JOBS": "200"}, []),
+        ("||4:00:00", "normal||||", {}, ["max_minutes is 1440, your association with account"]),
+        ("||", "normal||||1:00:00", {}, ["quality of service normal (MaxWall) allows 60: set it"]),
+        ("9||", "normal||||1:00:00", {}, ["allows 9: set", "allows 60: set"]),
+        # That account is not the one that is charged; nobody's limit is one of the partition off.
+        ("||", "normal||||", {"ACCOUNT": "bench"}, []),
+    ],
+)
+def test_submit_limits(association, qos, settings, said, cluster, config, monkeypatch):
+    program(cluster, "sacctmgr", LIMITS.format(association=association, qos=qos))
+    monkeypatch.setenv("NFE_SLURM_ACCOUNT", "bench")
+    for key, value in settings.items():
+        monkeypatch.setenv(f"NFE_SLURM_{key}", value)
+    lines = [finding.said for finding in found(config, "limit")]
+    assert len(lines) == len(said)
+    assert all(part in line for part, line in zip(said, lines, strict=True))
+
+
+def test_a_partition_s_own_quality_of_service_limits_too(cluster, config):
+    up = "Slurmctld(primary) at head is UP"
+    shown = "PartitionName=low AllowAccounts=ALL QoS=partlow TotalNodes=2"
+    program(cluster, "scontrol", f'[ "$1" = ping ] && echo "{up}" || echo "{shown}"')
+    tools = LIMITS.format(association="||", qos="none|||20|")
+    program(cluster, "sacctmgr", f'echo "$*" >> {cluster}/asked{tools}')
+    (limit,) = found({**config}, "limit")
+    assert limit.said.startswith("max_jobs is 500, your association with account spare")
+    assert "names=normal,partlow" in (cluster / "asked").read_text()
+
+
+def test_another_cluster_s_tools_are_asked_about_it(cluster, config, monkeypatch):
+    """The default cluster has no partition long2 and knows no such account."""
+    here = "printf 'low*|up|1-00:00:00|gpu:2\\n'"
+    there = "printf 'CLUSTER: b\\nlong2*|up|infinite|gpu:4\\n'"
+    program(cluster, "sinfo", f'case "$*" in *--clusters=b*) {there} ;; *) {here} ;; esac')
+    program(
+        cluster,
+        "sacctmgr",
+        'case "$*" in *cluster=b*) echo "far|normal" ;; *) echo "bench|normal" ;; esac',
+    )
+    program(cluster, "scontrol", f'echo "$*" >> {cluster}/asked; echo "head is UP"')
+    for key, value in {"PARTITION": "long2", "ACCOUNT": "far"}.items():
+        monkeypatch.setenv(f"NFE_SLURM_{key}", value)
+    assert missing(config) == {"partition", "account"}
+    (cluster / "asked").unlink()
+    monkeypatch.setenv("NFE_SLURM_CLUSTERS", "b")
+    assert missing(config) == set()
+    asked = (cluster / "asked").read_text().splitlines()
+    assert asked
+    assert all("--clusters=b" in line for line in asked)
+    # Every one that is named has to have it.
+    monkeypatch.setenv("NFE_SLURM_CLUSTERS", "b,a")
+    assert missing(config) == {"partition", "account"}
+
+
+def test_what_sbatch_refuses_is_said(cluster, config, monkeypatch):
+    program(
+        cluster,
+        "sbatch",
+        f'echo "$@" > {cluster}/asked\n'
+        'case "$*" in *licenses=none*) echo "sbatch: error: Invalid license" >&2; exit 1 ;; esac',
+    )
+    monkeypatch.setenv("NFE_SLURM_EXTRA", "--mail-type=END --licenses=gpu:1")
+    assert missing(config) == set()
+    asked = (cluster / "asked").read_text()
+    assert asked.startswith("--test-only ")
+    assert "--time=1440 --requeue --mail-type=END --licenses=gpu:1 --wrap true" in asked
+    monkeypatch.setenv("NFE_SLURM_EXTRA", "--licenses=none")
+    (finding,) = found(config, "sbatch")
+    assert finding.good is False
+    assert finding.said.startswith("sbatch: error: Invalid license")
+
+
+def test_options_that_srun_has_not_are_left_out(cluster, config, monkeypatch):
+    node(cluster)
+    monkeypatch.setenv("NFE_ALLOW_CPU", "1")
+    monkeypatch.setenv("NFE_SLURM_EXTRA", "--kill-on-invalid-dep=yes")
+    path = cluster / "bin" / "srun"
+    refuse = (
+        "#!/bin/sh\n"
+        'case "$*" in *--kill-on*) echo "srun: unrecognized option \'--kill-on\'" >&2; exit 1 ;;'
+        " esac"
+    )
+    path.write_text(path.read_text().replace("#!/bin/sh", refuse))
+    (finding,) = found(config, "node")
+    assert finding.good, finding.said
+    assert finding.said.endswith("(tried without --kill-on-invalid-dep=yes)")
+
+
 def node(folder: Path) -> None:
     """Let srun be a node: this machine, with what its options were in a file."""
     program(
@@ -231,7 +357,7 @@ def test_a_node_without_a_gpu(cluster, config, monkeypatch):
     assert finding.good is False
     assert "a GPU is asked for and PyTorch" in finding.said
     asked = (cluster / "asked").read_text()
-    assert "--reservation=course --licenses=gpu:1 --nice=5 --gpus=1 bash -c" in asked
+    assert "--reservation=course --gpus=1 --licenses=gpu:1 --nice=5 bash -c" in asked
     monkeypatch.setenv("NFE_ALLOW_CPU", "1")
     monkeypatch.setenv("NFE_SLURM_SCRATCH", str(cluster / "disk"))
     (finding,) = found(config, "node")
