@@ -192,15 +192,7 @@ def _submission(chosen: site.Site, gpus: int) -> Iterator[Finding]:
     options += shlex.split(chosen.extra)
     command = ["sbatch", "--test-only", *options, "--wrap", "true"]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_NODE_SECONDS,
-            check=False,
-        )
+        done = _run(command, _NODE_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         yield Finding(None, "sbatch", f"sbatch --test-only: {error}")
         return
@@ -208,6 +200,18 @@ def _submission(chosen: site.Site, gpus: int) -> Iterator[Finding]:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         said = said or [f"exit status {done.returncode}"]
         yield Finding(False, "sbatch", f"{said[-1]} ({' '.join(options)})")
+
+
+def _run(command: list[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=seconds,
+        check=False,
+    )
 
 
 def _requested(chosen: site.Site, gpus: int) -> list[str]:
@@ -239,15 +243,7 @@ def _started(chosen: site.Site, gpus: int, extra: list[str]) -> Finding:
     options = [f"--immediate={_NODE_SECONDS}", "--time=5", *_requested(chosen, gpus), *extra]
     command = ["srun", "--quiet", *options, "bash", "-c", _script(chosen, gpus)]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_NODE_SECONDS + 300,
-            check=False,
-        )
+        done = _run(command, _NODE_SECONDS + 300)
     except (OSError, subprocess.SubprocessError) as error:
         return Finding(None, "node", f"srun: {error}")
     lines = [line for line in (done.stdout + "\n" + done.stderr).splitlines() if line.strip()]

@@ -67,16 +67,15 @@ def rows(settings: Settings, pairs: Iterable[tuple[str, str]], runs: Path) -> li
     Raises:
         InputError: the two were not tested on the same images, or a file is not usable.
     """
-    found = uncorrected(settings, pairs, runs)
+    found = uncorrected(settings, pairs, Resampler(runs))
     correct_by_baseline(found)
     return found
 
 
 def uncorrected(
-    settings: Settings, pairs: Iterable[tuple[str, str]], runs: Path
+    settings: Settings, pairs: Iterable[tuple[str, str]], resampler: "Resampler"
 ) -> list[dict[str, Any]]:
     """Return what ``rows`` does, without correction: ``p_holm`` and ``family`` are None."""
-    resampler = Resampler(runs)
     return [_record(settings, pair, metric, resampler) for pair in pairs for metric in METRICS]
 
 

@@ -53,7 +53,10 @@ def suite_of(results: Path) -> Suite | None:
 
 
 def rows(
-    settings: Settings, pairs: Iterable[tuple[str, str]], results: Path
+    settings: Settings,
+    pairs: Iterable[tuple[str, str]],
+    results: Path,
+    resampler: comparison.Resampler | None = None,
 ) -> list[dict[str, Any]]:
     """Return one record per pair and metric, corrected as the suite has fixed it.
 
@@ -61,6 +64,7 @@ def rows(
         settings: the rows of runs.csv of each setting, by its label.
         pairs: labels of a setting and of what it is compared with.
         results: the suite's results folder.
+        resampler: of its runs, where the caller resamples them, too.
 
     Returns:
         Records of ``comparison.COLUMNS``, and in ``kind`` which family it is. A pair that the
@@ -81,9 +85,10 @@ def rows(
             # With a part of its runs missing, it is not the family that was stated.
             stated = []
     wanted = dict.fromkeys([*asked, *table, *stated])
+    resampler = resampler or comparison.Resampler(results / "runs")
     found = {
         ((record["setting"], record["baseline"]), record["metric"]): record | {"kind": EXPLORATORY}
-        for record in comparison.uncorrected(settings, wanted, results / "runs")
+        for record in comparison.uncorrected(settings, wanted, resampler)
     }
     by_baseline = [record for (pair, _), record in found.items() if pair in table]
     comparison.correct_by_baseline(by_baseline)

@@ -110,7 +110,7 @@ def rows(
     """
     resampler = Resampler(results / "runs")
     found = []
-    for record in families.rows(settings, pairs, results):
+    for record in families.rows(settings, pairs, results, resampler):
         kept = {key: record[key] for key in _KEPT}
         pair = (record["setting"], record["baseline"])
         contrast = comparison.contrast(settings, pair, record["metric"], resampler)
