@@ -1,5 +1,7 @@
 """A run of each method that takes steps one at a time, on whatever device there is."""
 
+from typing import Any
+
 from nfe import data as datasets
 from nfe.common.precision import default_device, prepare_process
 from nfe.engine.trainer import Trainer
@@ -18,7 +20,11 @@ TRAINED = tuple(name for name in METHODS if combined_method(settings_class(name)
 
 
 def run_of(
-    method: str, precision: str, architecture: str = "wrn-10-1", epochs: int = EPOCHS
+    method: str,
+    precision: str,
+    architecture: str = "wrn-10-1",
+    epochs: int = EPOCHS,
+    **settings: Any,
 ) -> Run:
     """Return a small run of the method on digits."""
     return specify(
@@ -27,6 +33,7 @@ def run_of(
         method=method,
         epochs=epochs,
         precision=precision,
+        settings=settings,
         recipe={"batch_size": BATCH},
     )
 

@@ -1,10 +1,13 @@
 """Every method on every backbone: two steps where unrepeatable operators raise."""
 
+from typing import Any
+
 import pytest
 import torch
 from device import each
 from stepping import BATCH, TRAINED, run_of
 
+from nfe.common.errors import InputError
 from nfe.engine.throughput import Meter
 
 # With the image side; VGG16 pools above 64 pixels.
@@ -15,12 +18,26 @@ BACKBONES = (
     "resnext50 32",
     "vgg16 32",
     "vgg16 96",
+    "vit-tiny-4 32",
+    "convnext-atto-2 32",
 )
+# Instead of the defaults: VGG16 pools images of 32 pixels five times, and smaller ones to nothing.
+SETTINGS: dict[tuple[str, str], dict[str, Any]] = {("mutualnet", "vgg16 32"): {"scales": [1.0]}}
+# Defined for convolutions with batch norms.
+REFUSED = {
+    (method, backbone)
+    for method in ("mutualnet", "narrow_ensemble", "packed_ensemble", "sembg", "slimmable")
+    for backbone in ("vit-tiny-4 32", "convnext-atto-2 32")
+}
 
 
-def two_steps(method: str, backbone: str) -> int:
+def two_steps(method: str, backbone: str) -> int | str:
     architecture, pixels = backbone.split()
-    Meter(run_of(method, "bfloat16", architecture), BATCH, int(pixels), warm_up=2)
+    try:
+        run = run_of(method, "bfloat16", architecture, **SETTINGS.get((method, backbone), {}))
+        Meter(run, BATCH, int(pixels), warm_up=2)
+    except InputError as error:
+        return str(error)
     return torch.get_deterministic_debug_mode()
 
 
@@ -28,4 +45,8 @@ def two_steps(method: str, backbone: str) -> int:
 @pytest.mark.parametrize("method", TRAINED)
 def test_two_steps_are_repeatable(method: str, backbone: str) -> None:
     error = 2
-    assert each(two_steps, TRAINED, backbone)[method].get() == error
+    found = each(two_steps, TRAINED, backbone)[method].get()
+    if (method, backbone) in REFUSED:
+        assert "convolutions with batch norms" in found
+    else:
+        assert found == error
