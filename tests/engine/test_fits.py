@@ -41,6 +41,8 @@ def test_the_table_has_every_method_and_the_networks_that_it_is_about():
         "torchvision:mobilenet_v3_small",
         "timm:convnext_atto",
         "timm:vit_tiny_patch16_224",
+        "vit-tiny-4",
+        "convnext-atto-2",
     ]
 
 
