@@ -18,6 +18,7 @@ from nfe.cli.standing import status
 from nfe.cli.status import FAILED, INTERRUPTED
 from nfe.cli.workflow import snakefile
 from nfe.common.errors import DivergenceError, InputError, Interrupted
+from nfe.common.waiting import wait_briefly
 
 
 def _common_run_options(
@@ -209,6 +210,7 @@ def _system_error(error: OSError) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    wait_briefly()
     arguments = build_parser().parse_args(argv)
     log_to_stderr()
     try:

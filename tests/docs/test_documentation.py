@@ -275,6 +275,10 @@ HOW: dict[str, tuple[str, str]] = {
         "python -m py_compile benchmarks/allocator.py",
         f"{HOURS} tests/common/test_allocator.py",
     ),
+    "python benchmarks/waiting.py": (
+        "python -m py_compile benchmarks/waiting.py",
+        "measures for minutes, on an idle machine; tests/common/test_waiting.py",
+    ),
     "python benchmarks/bare.py": (
         "python -m py_compile benchmarks/bare.py",
         "measures for a minute, on an idle machine",
