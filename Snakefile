@@ -36,9 +36,7 @@ onstart:
 rule all:
     default_target: True
     input:
-        run_files(RUNS),
-        LATENCIES,
-        evaluations(EVALUATED),
+        wanting(RUNS),
         TABLES,
         FIGURES,
         PAGE,

@@ -1,4 +1,6 @@
 # The suite, expanded once: which runs there are and where their files stand.
+import functools
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -128,14 +130,24 @@ def off_gpu():
 
 
 def run_files(runs):
-    """Return the result files of some runs."""
-    return [RESULTS / "runs" / run.name / name for run in runs for name in RESULT_FILES]
+    """Return the result files of some runs, first those that say that a run is complete.
+
+    These are asked for most, and Snakemake looks a file up in the order of a rule's outputs.
+    """
+    names = reversed(RESULT_FILES)
+    return [RESULTS / "runs" / run.name / name for name in names for run in runs]
+
+
+@functools.cache
+def of_card(card):
+    """Return the out-of-distribution sets of the configuration that fit a data set."""
+    return [name for name in EVALUATE.get("ood", []) if outliers.fits(card, name)]
 
 
 def fitting(runs):
     """Return the out-of-distribution sets of the configuration that fit some of the runs."""
-    wanted = EVALUATE.get("ood", [])
-    return [name for name in wanted if any(outliers.fits(r.card, name) for r in runs)]
+    found = {name for run in runs for name in of_card(run.card)}
+    return [name for name in EVALUATE.get("ood", []) if name in found]
 
 
 def evaluations(runs):
@@ -148,6 +160,19 @@ def evaluations(runs):
     ]
 
 
+def wanting(runs):
+    """Return what is not there although the tables are, or although its run is complete.
+
+    All the rest is asked for by the tables. With fewer files to look up the graph is made sooner.
+    """
+    made = all(map(os.path.exists, TABLES))
+    complete = [run for run in runs if (RESULTS / "runs" / run.name / COMPLETE).exists()]
+    files = run_files(runs if made else complete)
+    if made:
+        files += [*LATENCIES, *evaluations(EVALUATED)]
+    return [file for file in files if not os.path.exists(file)]
+
+
 def finished(runs):
     """Return the file of each run that says it is complete.
 
@@ -155,9 +180,11 @@ def finished(runs):
     in a clone its modification time says nothing. One that is missing is made, and what
     depends on it is made again.
     """
-    return [ancient(RESULTS / "runs" / run.name / "metrics.json") for run in runs]
+    return [ancient(RESULTS / "runs" / run.name / COMPLETE) for run in runs]
 
 
+# The last one to be written.
+COMPLETE = RESULT_FILES[-1]
 RUNS = [planned.run for planned in SUITE.runs]
 TRAININGS = packing.training(SUITE, SITE, GPUS)
 COMBINATIONS = packing.brief(SUITE, "combine", SUITE.combined())
