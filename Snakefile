@@ -40,3 +40,9 @@ rule all:
         TABLES,
         FIGURES,
         PAGE,
+
+
+# Snakemake copies all names of this file for each job that it formats: the time would grow with the
+# square of the rules, whose functions it finds without their names.
+for pack in (*TRAININGS, *COMBINATIONS, *EVALUATIONS):
+    del globals()[f"__{pack.rule}"]
