@@ -32,6 +32,7 @@ RIVALS = [
     "slimmable",
     "mutualnet",
     "laplace",
+    "hydra",
 ]
 
 

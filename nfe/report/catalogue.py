@@ -111,8 +111,9 @@ METHODS = _entries(
         "slimmable": "Slimmable",
         "mutualnet": "MutualNet",
         "laplace": "Laplace",
+        "hydra": "Hydra",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*p",
+    "osD^v<>PX*pdh8HosD^v<>PX*pd",
 )
 PRUNERS = _entries(
     {

@@ -19,6 +19,7 @@ NEW = {
     "slimmable",
     "mutualnet",
     "laplace",
+    "hydra",
 }
 LATER = {"quick": NEW, "digits-wrn-10-2": {"narrow_ensemble"} | NEW}
 SUITES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
