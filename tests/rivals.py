@@ -33,6 +33,7 @@ RIVALS = [
     "mutualnet",
     "laplace",
     "hydra",
+    "stochastic_depth",
 ]
 
 

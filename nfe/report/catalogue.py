@@ -112,8 +112,9 @@ METHODS = _entries(
         "mutualnet": "MutualNet",
         "laplace": "Laplace",
         "hydra": "Hydra",
+        "stochastic_depth": "Stochastic depth",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*pd",
+    "osD^v<>PX*pdh8HosD^v<>PX*pdh",
 )
 PRUNERS = _entries(
     {

@@ -20,6 +20,7 @@ NEW = {
     "mutualnet",
     "laplace",
     "hydra",
+    "stochastic_depth",
 }
 LATER = {"quick": NEW, "digits-wrn-10-2": {"narrow_ensemble"} | NEW}
 SUITES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
