@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from baselines.settings.mc_dropout import McDropoutSettings
+from baselines.shared.passes import Passes
 from baselines.shared.replacing import replace_layers
 from nfe.backbones import Backbone
 from nfe.common.seeds import generator
@@ -51,28 +52,17 @@ class MemberDropout(nn.Module):
         return rows.flatten(0, 1)
 
 
-class Sampled(nn.Module):
+class Sampled(Passes):
     """A backbone with dropout in front of every weight layer but the stem."""
 
     def __init__(self, backbone: Backbone, rate: float, members: int, seed: int) -> None:
-        super().__init__()
+        super().__init__(backbone, members)
 
         def dropped(name: str, layer: nn.Module) -> nn.Module:
             return nn.Sequential(MemberDropout(rate, members, seed, name), layer)
 
         replace_layers(backbone.stages, (nn.Conv2d, nn.Linear), dropped)
         replace_layers(backbone.head, nn.Linear, dropped)
-        self.backbone = backbone
-        self.members = members
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits: (batch, 1, classes) in training, (batch, members, classes) else."""
-        if self.training:
-            alone: Tensor = self.backbone(x).unsqueeze(1)
-            return alone
-        rows = self.backbone(x.repeat(self.members, 1, 1, 1))
-        logits: Tensor = rows.unflatten(0, (self.members, -1)).transpose(0, 1)
-        return logits
 
 
 class McDropout(McDropoutSettings, Method):

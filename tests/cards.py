@@ -9,11 +9,13 @@ from torch import nn
 
 from nfe.common.macs import MacCounter
 from nfe.evaluation import cost
-from nfe.method import DrawsOnCpu, FormsBatches, Method, method_class
+from nfe.method import DrawsOnCpu, FormsBatches, Method, Phases, Step, method_class
 
 CARDS = Path(__file__).parents[1] / "docs" / "methods"
 NAMES = sorted(path.stem for path in CARDS.glob("*.md"))
 COLUMNS = ("inference", "non-zero", "training")
+# Any run that is long enough for every method's phases.
+MOMENT = Step(0, 1000, 100)
 
 
 def rows(name: str, section: str) -> list[list[str]]:
@@ -36,10 +38,14 @@ def costs(method: Method, backbone: str, images: int = 1) -> dict[str, float]:
     inputs, targets = FormsBatches.of(method).training_batch(
         image.repeat(images, 1, 1, 1), torch.zeros(images, dtype=torch.int64), torch.Generator()
     )
-    DrawsOnCpu.of(method).draw(network, inputs)
-    with MacCounter() as counter:
-        method.loss(network.train(), inputs, targets)[0].backward()
-    trained = method.trainings() * counter.executed / images
+    trained, phases = 0.0, Phases.of(method)
+    for first, count in phases.kinds(MOMENT):
+        phases.before_step(network, first)
+        DrawsOnCpu.of(method).draw(network, inputs)
+        with MacCounter() as counter:
+            method.loss(network.train(), inputs, targets)[0].backward()
+        trained += counter.executed * count / MOMENT.steps
+    trained *= method.trainings() / images
     return dict(zip(COLUMNS, (executed, nonzero, trained), strict=True))
 
 

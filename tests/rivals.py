@@ -32,6 +32,8 @@ RIVALS = [
     "slimmable",
     "mutualnet",
     "laplace",
+    "hydra",
+    "stochastic_depth",
 ]
 
 

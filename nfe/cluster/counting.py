@@ -55,8 +55,7 @@ def _count(run: Run, fake: bool) -> Cost:
         with FakeTensorMode() if fake else nullcontext() as mode:
             network = network._apply(mode.from_tensor) if mode else network
             seen = _inference(run, network)
-            Phases.of(method).before_step(network, _MOMENT)
-            few, more = (_step(run, method, network, images) for images in (_FEW, _MORE))
+            few, more = (_run(run, method, network, images) for images in (_FEW, _MORE))
     own = _bytes(network.parameters()) + _bytes(network.buffers())
     each = (more.kept - few.kept) / (_MORE - _FEW)
     size = card.channels, card.classes, card.resolution
@@ -91,10 +90,24 @@ class _Step:
     ``trained`` are the bytes of the weights that it changes, which have gradient and momentum.
     """
 
-    macs: int
-    outputs: int
+    macs: float
+    outputs: float
     kept: int
     trained: int
+
+
+def _run(run: Run, method: Method, network: nn.Module, images: int) -> _Step:
+    """Return what a run's steps take: multiply-adds and numbers on average, bytes at most."""
+    phases, found = Phases.of(method), []
+    for first, count in phases.kinds(_MOMENT):
+        phases.before_step(network, first)
+        found.append((_step(run, method, network, images), count / _MOMENT.steps))
+    return _Step(
+        macs=sum(step.macs * share for step, share in found),
+        outputs=sum(step.outputs * share for step, share in found),
+        kept=max(step.kept for step, _ in found),
+        trained=max(step.trained for step, _ in found),
+    )
 
 
 def _step(run: Run, method: Method, network: nn.Module, images: int) -> _Step:

@@ -45,7 +45,7 @@ class Progress:
         history: one row per finished epoch.
         seconds: training seconds so far, over all attempts.
         scaler: state of the loss scaling, empty where there is none.
-        step_macs: multiply-adds of one step, 0 until they are counted.
+        step_macs: multiply-adds of one step, by its kind, where they are counted.
         devices: model of each device that trained, with the first step it took; another row
             where it is another model than before. States older than this record have none.
     """
@@ -59,7 +59,7 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     scaler: dict[str, Any] = field(default_factory=dict)
-    step_macs: int = 0
+    step_macs: dict[str, int] = field(default_factory=dict)
     devices: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -112,7 +112,15 @@ def _read(path: Path, digest: str) -> tuple[dict[str, Tensor], Progress]:
     metadata = header["__metadata__"]
     if metadata["run"] != digest:
         raise ValueError("it belongs to another run")
-    return tensors, Progress(**json.loads(metadata["progress"]))
+    return tensors, _progress(json.loads(metadata["progress"]))
+
+
+def _progress(values: dict[str, Any]) -> Progress:
+    """Return where a state's training stands; before kinds of steps ``step_macs`` was a number."""
+    counted = values["step_macs"]
+    if isinstance(counted, int):
+        values["step_macs"] = {"0": counted} if counted else {}
+    return Progress(**values)
 
 
 def restore(folder: Path, digest: str, network: nn.Module, optimizer: Optimizer) -> Progress | None:

@@ -208,9 +208,15 @@ class Trainer:
             self.network,
             self.progress.history,
             self.progress.seconds,
-            self._build_macs + self._steps * self.progress.step_macs,
+            self._build_macs + self._step_macs(),
             self.progress.devices,
         )
+
+    def _step_macs(self) -> int:
+        """Return the multiply-adds of all steps, of which one of each kind was counted."""
+        counted, phases = self.progress.step_macs, self._phases
+        kinds = phases.kinds(self._step_at(0))
+        return sum(number * counted[str(phases.kind(first))] for first, number in kinds)
 
     def _resume(self) -> None:
         if self._state is None:
@@ -268,17 +274,18 @@ class Trainer:
     def step(self, images: Tensor, labels: Tensor) -> None:
         """Take one optimizer step on a batch of distinct images.
 
-        The multiply-adds of a run's first step are counted; every step takes as many.
+        The multiply-adds of a run's first step of each kind are counted; others of it take as many.
 
         Raises:
             DivergenceError: the loss is not finite; no such weights are ever saved.
         """
-        if self.progress.step_macs:
+        kind = str(self._phases.kind(self._step_at(self.progress.step)))
+        if kind in self.progress.step_macs:
             self._step(images, labels)
             return
         with MacCounter() as counter:
             self._step(images, labels, counted=True)
-        self.progress.step_macs = counter.executed
+        self.progress.step_macs[kind] = counter.executed
 
     def _step(self, images: Tensor, labels: Tensor, counted: bool = False) -> None:
         progress, run = self.progress, self.run
@@ -298,7 +305,7 @@ class Trainer:
             loss, hits = self._gradients(network, inputs, targets)
         else:
             compute = partial(self._gradients, self._forward)
-            loss, hits = self._recorder(compute, self._variant(), inputs, targets)
+            loss, hits = self._recorder(compute, self._variant(step), inputs, targets)
         progress.step += 1
         self._unread.append((loss.clone(), hits.sum(), hits.numel()))
         if len(self._unread) >= self._read_every:
@@ -308,9 +315,10 @@ class Trainer:
         with torch.no_grad():
             self._phases.after_step(self.network, self.optimizer, step)
 
-    def _variant(self) -> Hashable:
+    def _variant(self, step: Step) -> Hashable:
         """Return what a step's operations depend on, beside the contents of tensors."""
-        return self.network.active if isinstance(self.network, SequentialMembers) else None
+        active = self.network.active if isinstance(self.network, SequentialMembers) else None
+        return active, self._phases.kind(step)
 
     def _gradients(
         self, network: nn.Module, inputs: Tensor, targets: Tensor

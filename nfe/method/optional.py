@@ -49,6 +49,25 @@ class Phases(Optional):
         """Return the learning rate of a step; by default the recipe's."""
         return recipe.learning_rate(step)
 
+    def kind(self, step: Step) -> int:
+        """Return a number that steps share which compute the same, and so cost as much.
+
+        A run's multiply-adds are counted once for each kind, and a GPU records each.
+        """
+        return 0
+
+    def kinds(self, step: Step) -> list[tuple[Step, int]]:
+        """Return the first step of each kind, and how many there are of it.
+
+        Of the whole run that ``step`` is of; in the order in which they come.
+        """
+        found: dict[int, tuple[Step, int]] = {}
+        for number in range(step.steps):
+            moment = type(step)(number, step.steps, step.per_epoch)
+            first, count = found.get(kind := self.kind(moment), (moment, 0))
+            found[kind] = first, count + 1
+        return list(found.values())
+
     def before_step(self, network: nn.Module, step: Step) -> None:
         """Make the network ready for a step, from ``step`` alone.
 

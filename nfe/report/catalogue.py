@@ -111,8 +111,10 @@ METHODS = _entries(
         "slimmable": "Slimmable",
         "mutualnet": "MutualNet",
         "laplace": "Laplace",
+        "hydra": "Hydra",
+        "stochastic_depth": "Stochastic depth",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*p",
+    "osD^v<>PX*pdh8HosD^v<>PX*pdh",
 )
 PRUNERS = _entries(
     {

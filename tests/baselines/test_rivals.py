@@ -601,6 +601,11 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("laplace", {"members": 0}, "members is 0: allowed: whole numbers from 1"),
         ("laplace", {"per_class": 0}, "per_class is 0: allowed: whole numbers from 1"),
         ("laplace", {"prior": 0}, "prior is 0: allowed: numbers above 0 or none"),
+        ("hydra", {"members": 0}, "members is 0: allowed: whole numbers from 1"),
+        ("hydra", {"temperature": 0}, "temperature is 0: allowed: numbers above 0"),
+        ("hydra", {"common": 1}, "common is 1: allowed: numbers from 0 and below 1"),
+        ("stochastic_depth", {"members": 0}, "members is 0: allowed: whole numbers from 1"),
+        ("stochastic_depth", {"survival": 1}, "survival is 1: allowed: numbers above 0 and below"),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings_: dict[str, Any], message: str) -> None:

@@ -176,6 +176,12 @@ def test_a_state_brings_back_weights_and_momentum(tmp_path):
         assert torch.equal(first["momentum_buffer"], second["momentum_buffer"])
 
 
+@pytest.mark.parametrize(("before", "now"), [(0, {}), (7, {"0": 7})])
+def test_a_state_from_before_kinds_of_steps_is_taken_up(tmp_path, before, now):
+    checkpoint.save(tmp_path, "run", *_trainable(), Progress(step=4, step_macs=before))
+    assert checkpoint.restore(tmp_path, "run", *_trainable()).step_macs == now
+
+
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_the_optimizer_is_pytorchs_bit_for_bit(nesterov):
     settings = {"lr": 0.1, "momentum": 0.9, "nesterov": nesterov, "weight_decay": 5e-4}

@@ -29,6 +29,7 @@ PHASED: dict[str, dict[str, Any]] = {
     "self_distilled": {},
     "subnetwork_ensemble": {},
     "swag": {"members": 2, "statistics": 0.34},
+    "hydra": {"members": 2},
 }
 
 

@@ -19,6 +19,8 @@ NEW = {
     "slimmable",
     "mutualnet",
     "laplace",
+    "hydra",
+    "stochastic_depth",
 }
 LATER = {"quick": NEW, "digits-wrn-10-2": {"narrow_ensemble"} | NEW}
 SUITES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))

@@ -36,6 +36,7 @@ def rates(method: str, epochs: int) -> list[float]:
         ("self_distilled", 300, (150, 225), 0.1, 0.1, 0),
         ("ffl", 300, (150, 225), 0.1, 0.1, 0),
         ("slimmable", 100, (30, 60, 90), 0.1, 0.1, 0),
+        ("stochastic_depth", 500, (250, 375), 0.1, 0.1, 0),
     ],
 )
 def test_published_steps(
