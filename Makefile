@@ -7,6 +7,7 @@
 # make test-browser  the results page in a real Chromium, installed where it is missing (as root, once)
 # make docs       the documentation as a site, docs/_site/docs/index.html
 # make lint       formatter, linter, type checker
+# make image      the environment and the code as one Apptainer image, nfe-bench.sif
 # make lock       resolve requirements/*.txt again
 
 PYTHON ?= python3
@@ -15,9 +16,10 @@ CORES ?= all
 # The lock of the environment that is there, or else the reference.
 INSTALLED := $(or $(shell cat .venv/.lock 2>/dev/null),requirements/lock.txt)
 LOCK ?= $(INSTALLED)
+IMAGE ?= nfe-bench.sif
 WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: benchmark test test-slow test-nullgpu test-slurm test-browser docs lint format lock other-lock clean
+.PHONY: benchmark test test-slow test-nullgpu test-slurm test-browser docs lint format image lock other-lock clean
 
 .venv: .venv/.complete
 
@@ -68,6 +70,15 @@ format: .venv
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/snakefmt Snakefile workflow
+
+# Of what is committed, without results: a clone, so that runs in the image know their commit.
+image:
+	rm -rf .image
+	git clone --quiet --depth 1 --no-checkout "file://$(CURDIR)" .image/nfe-bench
+	git -C .image/nfe-bench sparse-checkout set --no-cone '/*' '!/results/' '!/figures/'
+	git -C .image/nfe-bench checkout --quiet
+	apptainer build --build-arg lock=$(LOCK) $(IMAGE) requirements/image.def
+	rm -rf .image
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 ALL := pyproject.toml --extra workflow --group dev

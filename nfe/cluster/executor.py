@@ -27,7 +27,7 @@ from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from nfe.cluster import queue, site
+from nfe.cluster import container, queue, site
 
 # sbatch names the limit in a line of its own: AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit.
 _FULL = re.compile(r"\w*Submit\w*Limit")
@@ -83,7 +83,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         A step, since SLURM's signal before the time limit goes to steps alone.
         """
         threads = "; ".join(f"export {name}={job.threads}" for name in _THREADS)
-        setup = site.load().setup(job.resources.get("gpu", 0))
+        folders = container.folders(self.workflow.config)
+        setup = site.load().setup(job.resources.get("gpu", 0), folders)
         seconds = self.workflow.execution_settings.latency_wait
         inputs = [str(file) for file in job.input]
         step = f"srun --ntasks=1 --nodes=1 --cpus-per-task={job.threads} --cpu-bind=q bash -c "
