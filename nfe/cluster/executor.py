@@ -8,7 +8,8 @@ Submitting is snakemake-executor-plugin-slurm's. Its own are here:
 - a pre-empted job that SLURM does not put back into the queue is submitted again; neither this nor
   the waiting is one of the job's attempts;
 - a job that SLURM has forgotten is judged by its files;
-- a job that an earlier, killed snakemake has submitted is taken over.
+- a job that an earlier, killed snakemake has submitted is taken over;
+- a GPU's model may have a hyphen in its name (nfe.cluster.gpu_option).
 
 Registered as ``nfe-slurm`` (snakemake_executor_plugin_nfe_slurm). Used of Snakemake: the interface
 of executors, and the numbers that it keeps of the jobs of unfinished files.
@@ -27,7 +28,7 @@ from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from nfe.cluster import container, queue, site
+from nfe.cluster import container, gpu_option, queue, site
 
 # sbatch names the limit in a line of its own: AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit.
 _FULL = re.compile(r"\w*Submit\w*Limit")
@@ -46,6 +47,7 @@ until_second=$((SECONDS + $1)); shift
 for file in "$@"; do
     until [ -e "$file" ] || [ $SECONDS -ge $until_second ]; do sleep 1; done
 done"""
+gpu_option.allow_hyphens()
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,9 @@ from nfe.common.errors import InputError, unknown
 
 FILE = Path("slurm", "site.yaml")
 PREFIX = "NFE_SLURM_"
+
+# What stands in --gpus=TYPE:1 of a call that a shell reads.
+GPU_MODEL = re.compile(r"[a-zA-Z0-9_.\-]+")
 
 # Shell code of a command that is not in a job: exec, so that the signal that asks a run to save its
 # state reaches the process that trains.

@@ -13,8 +13,6 @@ from pathlib import Path
 from nfe.cluster import limits, site
 from nfe.cluster.finding import Finding, ask
 
-# What Snakemake's plugin takes for --gpus=TYPE:1.
-_GPU_MODEL = re.compile(r"[a-zA-Z0-9_.]+")
 # What srun says of options that only sbatch has.
 _UNKNOWN_OPTION = re.compile("(unrecognized|invalid|unknown) option", re.IGNORECASE)
 # A node is waited for so long.
@@ -108,8 +106,8 @@ def _partitions(chosen: site.Site, gpus: int, cluster: str) -> Iterator[Finding]
 def _gpu(chosen: site.Site, gpus: int, where: str, offered: set[str]) -> Finding:
     """Check that some node has as many GPUs of the model as a job asks for."""
     model = chosen.gpu_model
-    if model and not _GPU_MODEL.fullmatch(model):
-        said = f"gpu_model {model!r}: Snakemake's plugin takes letters, digits, _ and . alone"
+    if model and not site.GPU_MODEL.fullmatch(model):
+        said = f"gpu_model {model!r}: jobs can ask for letters, digits, _, . and - alone"
         more = "leave it empty and choose the nodes by partition or constraint"
         return Finding(False, "gpu", f"{said}: {more} ({site.FILE})")
     kinds = sorted({gpu for gres in offered for gpu in _gpus(gres)})

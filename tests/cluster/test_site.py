@@ -199,13 +199,24 @@ def test_a_job_over_several_gpus_needs_a_node_that_has_them(cluster, config, mon
     assert finding.good
 
 
-def test_a_hyphenated_model_is_refused_before_snakemake_does(cluster, config, monkeypatch):
+def test_a_model_that_no_job_can_ask_for_is_refused(cluster, config, monkeypatch):
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100 80gb")
+    (finding,) = found(config, "gpu")
+    assert not finding.good
+    assert "letters, digits, _, . and - alone" in finding.said
+
+
+def test_a_hyphenated_model_can_be_asked_for(cluster, config, monkeypatch):
     tool(cluster, "sinfo", "low*|up|infinite|gpu:a100-sxm4-80gb:4")
     monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100-sxm4-80gb")
     (finding,) = found(config, "gpu")
+    assert finding.good
+    # No other one that only begins so.
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100-sxm4")
+    (finding,) = found(config, "gpu")
     assert not finding.good
-    assert "letters, digits, _ and . alone" in finding.said
-    # Its memory is known all the same.
+    # Its memory is known as well.
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100-sxm4-80gb")
     (memory,) = found(config, "memory")
     assert memory.said.startswith("a100 has ")
 

@@ -56,7 +56,9 @@ def trainings(checkout: Checkout, **settings: str) -> list[dict[str, str]]:
 
 
 def test_a_job_asks_for_the_gpus_that_it_divides_its_runs_over(checkout):
-    jobs = trainings(checkout, NFE_SLURM_GPUS_PER_JOB="4")
+    model = "nvidia_a100-sxm4-80gb"
+    jobs = trainings(checkout, NFE_SLURM_GPUS_PER_JOB="4", NFE_SLURM_GPU_MODEL=model)
+    assert {job["gpu_model"] for job in jobs} == {model}
     # Five runs by two: the last job has one run, and no use for a second GPU.
     assert [(job["runs"], job["gpu"]) for job in jobs] == [("2", "2"), ("2", "2"), ("1", "1")]
     assert "--workers 2 --devices 2 " in jobs[0]["command"]
