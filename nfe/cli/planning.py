@@ -9,19 +9,18 @@ from nfe.cli.status import FAILED
 
 def plan(arguments: argparse.Namespace) -> int:
     """Print what a suite would run and what it would cost."""
-    from nfe.cluster import planning
+    from nfe.cluster import planning, site
     from nfe.suite.expansion import expand, read_config
 
     config = read_config(arguments.config)
     suite = expand(config)
     root = Path(arguments.root or config.get("output", "."))
-    found = planning.costs(
-        suite, root / "results" / suite.name, arguments.gpu, config.get("gpus", 0)
-    )
+    results, gpus = root / "results" / suite.name, config.get("gpus", 0)
+    found = planning.costs(suite, results, arguments.gpu, gpus, site.load())
     if not arguments.summary:
         for planned in suite.runs:
             print(f"{planned.run.name}  [{', '.join(planned.groups)}]")
-    print("\n".join(planning.lines(suite, found, config.get("gpus", 0))))
+    print("\n".join(planning.lines(suite, found, gpus)))
     return 0
 
 

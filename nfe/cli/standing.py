@@ -74,10 +74,10 @@ def _lines(suite: "Suite", found: Sequence["Standing"], results: Path, gpus: int
 
 def _left(suite: "Suite", found: Sequence["Standing"], results: Path, gpus: int) -> str:
     """Return how long all that is left takes, as many at a time as there are now."""
-    from nfe.cluster import planning
+    from nfe.cluster import planning, site
     from nfe.cluster.standing import State
 
-    cost = planning.expected(suite, results, gpus)
+    cost = planning.expected(suite, results, gpus, site.load())
     seconds = 0.0
     for one in found:
         if one.state not in (State.FINISHED, State.FAILED):

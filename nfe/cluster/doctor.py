@@ -8,7 +8,7 @@ from typing import Any
 
 from nfe import data as datasets
 from nfe.backbones import check_available
-from nfe.cluster import estimate, memory, packing, site, site_checks, storage
+from nfe.cluster import container, estimate, memory, packing, site, site_checks, storage
 from nfe.cluster.finding import Finding
 from nfe.common.errors import InputError
 from nfe.data import outliers, prepared
@@ -29,12 +29,13 @@ def examine(config: Mapping[str, Any]) -> Iterator[Finding]:
     suite = expand(config)
     runs = [run for chunk in suite.chunks() for run in chunk]
     gpus = config.get("gpus", 0)
-    jobs = len(packing.training(suite, site.load(), gpus))
+    chosen = site.load()
+    jobs = packing.training(suite, chosen, gpus)
     hours = sum(estimate.seconds(run, estimate.modest(gpus)) for run in runs) / 3600
     yield Finding(
         True,
         "suite",
-        f"{suite.name}: {len(suite.runs)} runs, {jobs} training jobs, at most some "
+        f"{suite.name}: {len(suite.runs)} runs, {len(jobs)} training jobs, at most some "
         f"{hours:,.{0 if hours >= 10 else 1}f} {'GPU' if gpus else 'core'} hours",
     )
     root = Path(config["data_root"]) if "data_root" in config else None
@@ -43,11 +44,13 @@ def examine(config: Mapping[str, Any]) -> Iterator[Finding]:
     everything = [planned.run for planned in suite.runs]
     yield from storage.findings(everything, Path(config.get("output", ".")))
     if gpus:
-        yield from _gpu_memory(runs, site.load())
+        yield from _gpu_memory(runs, chosen)
     if shutil.which("sbatch") is None:
         yield Finding(True, "slurm", "no sbatch on PATH: only --profile slurm needs it")
         return
-    yield from site_checks.findings(site.load(), gpus)
+    # The largest job's: it is the one that a node may not have room for.
+    asked = max([gpus, *(packing.devices(job, chosen, gpus) for job in jobs)]) if gpus else 0
+    yield from site_checks.findings(chosen, asked, container.folders(config))
 
 
 def _data(runs: list[Run], evaluate: Mapping[str, Any], root: Path | None) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ next attempt continues with a longer one. ``nfe-bench plan`` takes it on named G
 import functools
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +164,19 @@ def restarts(minutes: int, limit: int) -> int:
     return max(0, math.ceil((minutes - _START_MINUTES) / useful) - 1) if minutes > limit else 0
 
 
+def divided(lengths: Iterable[float], devices: int) -> float:
+    """Return when the last of a job's runs ends; each device takes the next when it is free.
+
+    Args:
+        lengths: what each run takes, in the order in which they are begun.
+        devices: devices over which the job divides them.
+    """
+    free = [0.0] * devices
+    for length in lengths:
+        heapq.heapreplace(free, free[0] + length)
+    return max(free)
+
+
 def minutes(runs: Sequence[Run], gpus: int, devices: int = 1) -> int:
     """Return the time limit of a job that makes ``runs`` in this order.
 
@@ -173,10 +186,8 @@ def minutes(runs: Sequence[Run], gpus: int, devices: int = 1) -> int:
         devices: GPUs over which the job divides them: each takes the next run when it is free.
             Runs that share one are reckoned as if they came one after the other.
     """
-    free = [0.0] * devices
-    for run in runs:
-        heapq.heapreplace(free, free[0] + seconds(run, modest(gpus)))
-    return _START_MINUTES + math.ceil(max(free) / 60)
+    longest = divided((seconds(run, modest(gpus)) for run in runs), devices)
+    return _START_MINUTES + math.ceil(longest / 60)
 
 
 def _tested(run: Run) -> int:

@@ -8,7 +8,8 @@ Submitting is snakemake-executor-plugin-slurm's. Its own are here:
 - a pre-empted job that SLURM does not put back into the queue is submitted again; neither this nor
   the waiting is one of the job's attempts;
 - a job that SLURM has forgotten is judged by its files;
-- a job that an earlier, killed snakemake has submitted is taken over.
+- a job that an earlier, killed snakemake has submitted is taken over;
+- a GPU's model may have a hyphen in its name (nfe.cluster.gpu_option).
 
 Registered as ``nfe-slurm`` (snakemake_executor_plugin_nfe_slurm). Used of Snakemake: the interface
 of executors, and the numbers that it keeps of the jobs of unfinished files.
@@ -27,7 +28,7 @@ from snakemake_executor_plugin_slurm import Executor as SlurmExecutor
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from nfe.cluster import queue, site
+from nfe.cluster import container, gpu_option, queue, site
 
 # sbatch names the limit in a line of its own: AssocMaxSubmitJobLimit, QOSMaxSubmitJobPerUserLimit.
 _FULL = re.compile(r"\w*Submit\w*Limit")
@@ -46,6 +47,7 @@ until_second=$((SECONDS + $1)); shift
 for file in "$@"; do
     until [ -e "$file" ] || [ $SECONDS -ge $until_second ]; do sleep 1; done
 done"""
+gpu_option.allow_hyphens()
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -83,7 +85,8 @@ class Executor(SlurmExecutor):  # type: ignore[misc]
         A step, since SLURM's signal before the time limit goes to steps alone.
         """
         threads = "; ".join(f"export {name}={job.threads}" for name in _THREADS)
-        setup = site.load().setup(job.resources.get("gpu", 0))
+        folders = container.folders(self.workflow.config)
+        setup = site.load().setup(job.resources.get("gpu", 0), folders)
         seconds = self.workflow.execution_settings.latency_wait
         inputs = [str(file) for file in job.input]
         step = f"srun --ntasks=1 --nodes=1 --cpus-per-task={job.threads} --cpu-bind=q bash -c "

@@ -75,6 +75,11 @@ def training(suite: Suite, chosen: Site, gpus: int) -> list[Pack]:
     ]
 
 
+def devices(pack: Pack, chosen: Site, gpus: int) -> int:
+    """Return over how many GPUs a job divides its runs."""
+    return min(chosen.gpus_per_job, len(pack.runs)) if gpus else 1
+
+
 def _longest_first(runs: Sequence[Run], gpus: int) -> list[Run]:
     device = estimate.modest(gpus)
     return sorted(runs, key=lambda run: -estimate.seconds(run, device))

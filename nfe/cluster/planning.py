@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nfe.cluster import estimate, memory
+from nfe.cluster import estimate, memory, packing
 from nfe.cluster.estimate import Device
+from nfe.cluster.site import Site
 from nfe.common.files import read_json
 from nfe.suite.expansion import Suite
 from nfe.suite.run import Run
@@ -27,8 +28,9 @@ class Cost:
         seconds: of each run that trains, by name; measured where the run is finished.
         finished: how many of these are measured.
         left: seconds of the runs that are not finished.
-        chain: seconds of the process that takes longest: no number of devices is faster.
-        longest: the first run of that process.
+        chain: seconds of the job that takes longest: no number of devices is faster.
+        longest: the first run of that job.
+        jobs: how many jobs train, as the workflow puts runs together.
     """
 
     device: Device
@@ -37,6 +39,7 @@ class Cost:
     left: float
     chain: float
     longest: str
+    jobs: int
 
     @property
     def total(self) -> float:
@@ -51,7 +54,7 @@ class Cost:
         return self.device.basis
 
 
-def costs(suite: Suite, results: Path, gpu: str | None, gpus: int) -> list[Cost]:
+def costs(suite: Suite, results: Path, gpu: str | None, gpus: int, chosen: Site) -> list[Cost]:
     """Return the cost on each named GPU and each device with finished runs, or on one GPU.
 
     Args:
@@ -59,6 +62,7 @@ def costs(suite: Suite, results: Path, gpu: str | None, gpus: int) -> list[Cost]
         results: its results folder, which may not exist.
         gpu: the only device wanted, by its name in gpus.yaml.
         gpus: GPUs that the suite's jobs ask for; without any, none is named.
+        chosen: the site's settings, which say which runs share a job.
 
     Raises:
         InputError: there is no such GPU, or a run's files are damaged.
@@ -68,30 +72,33 @@ def costs(suite: Suite, results: Path, gpu: str | None, gpus: int) -> list[Cost]
     devices += [_other(name, gpus) for name in measured if not any(_is(d, name) for d in devices)]
     if gpu:
         devices = [estimate.gpu(gpu)]
+    jobs = _jobs(suite, chosen, gpus)
     return [
-        _cost(suite, device, _times(device, measured))
+        _cost(suite, device, _times(device, measured), jobs)
         for device in devices or [estimate.modest(gpus)]
     ]
 
 
-def expected(suite: Suite, results: Path, gpus: int) -> Cost:
+def expected(suite: Suite, results: Path, gpus: int, chosen: Site) -> Cost:
     """Return the cost on the device on which most runs were made, or else on a modest one.
 
     Args:
         suite: the suite.
         results: its results folder, which may not exist.
         gpus: GPUs that the suite's jobs ask for.
+        chosen: the site's settings, which say which runs share a job.
 
     Raises:
         InputError: a run's files are damaged.
     """
     measured = finished(suite, results)
+    jobs = _jobs(suite, chosen, gpus)
     if not measured:
-        return _cost(suite, estimate.modest(gpus), {})
+        return _cost(suite, estimate.modest(gpus), {}, jobs)
     name = max(measured, key=lambda name: len(measured[name]))
     named = (device for device in estimate.gpus().values() if _is(device, name))
     device = next(named, None) or _other(name, gpus)
-    return _cost(suite, device, _times(device, measured))
+    return _cost(suite, device, _times(device, measured), jobs)
 
 
 def finished(suite: Suite, results: Path) -> dict[str, dict[str, float]]:
@@ -129,7 +136,22 @@ def _times(device: Device, measured: Mapping[str, Mapping[str, float]]) -> dict[
     }
 
 
-def _cost(suite: Suite, device: Device, times: Mapping[str, float]) -> Cost:
+@dataclass(frozen=True)
+class _Job:
+    """A job that trains: its runs' names, and over how many devices it divides them."""
+
+    runs: tuple[str, ...]
+    devices: int
+
+
+def _jobs(suite: Suite, chosen: Site, gpus: int) -> list[_Job]:
+    return [
+        _Job(tuple(run.name for run in pack.runs), packing.devices(pack, chosen, gpus))
+        for pack in packing.training(suite, chosen, gpus)
+    ]
+
+
+def _cost(suite: Suite, device: Device, times: Mapping[str, float], jobs: Sequence[_Job]) -> Cost:
     runs = _trained(suite)
     guessed = {run.name: estimate.seconds(run, device) for run in runs}
     settings: dict[str, list[float]] = {}
@@ -147,10 +169,13 @@ def _cost(suite: Suite, device: Device, times: Mapping[str, float]) -> Cost:
         return ratio * guessed[run.name]
 
     seconds = {run.name: expected(run) for run in runs}
-    chains = {chunk[0].name: sum(seconds[run.name] for run in chunk) for chunk in suite.chunks()}
+    chains = {
+        job.runs[0]: estimate.divided((seconds[name] for name in job.runs), job.devices)
+        for job in jobs
+    }
     longest = max(chains, key=lambda name: chains[name])
     left = sum(value for name, value in seconds.items() if name not in times)
-    return Cost(device, seconds, len(times), left, chains[longest], longest)
+    return Cost(device, seconds, len(times), left, chains[longest], longest, len(jobs))
 
 
 def _setting(run: Run) -> str:
@@ -191,8 +216,8 @@ def lines(suite: Suite, found: Sequence[Cost], gpus: int = 0) -> Iterator[str]:
         yield f"not tuned, so with the default recipe: {', '.join(suite.untuned)}"
     epochs = sum(run.epochs * run.method_settings().trainings() for run in runs)
     yield (
-        f"{len(suite.runs)} runs: {len(runs)} train ({epochs} epochs, in {len(suite.chunks())} "
-        f"processes), {len(suite.combined())} combine others"
+        f"{len(suite.runs)} runs: {len(runs)} train ({epochs} epochs, in {found[0].jobs} jobs), "
+        f"{len(suite.combined())} combine others"
     )
 
 

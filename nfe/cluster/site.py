@@ -2,16 +2,22 @@
 
 import dataclasses
 import os
+import re
 import shlex
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nfe.cluster import container
 from nfe.common import strict_yaml
 from nfe.common.errors import InputError, unknown
 
 FILE = Path("slurm", "site.yaml")
 PREFIX = "NFE_SLURM_"
+
+# What stands in --gpus=TYPE:1 of a call that a shell reads.
+GPU_MODEL = re.compile(r"[a-zA-Z0-9_.\-]+")
 
 # Shell code of a command that is not in a job: exec, so that the signal that asks a run to save its
 # state reaches the process that trains.
@@ -53,7 +59,8 @@ class Site:
         extra: further options of sbatch, as they are typed.
         request_memory: whether jobs ask for memory (``--mem``); some sites refuse that.
         modules: environment modules that each job loads, separated by spaces.
-        container: Apptainer image in which each job's commands run.
+        container: Apptainer image in which each job's commands run, with the image's own Python.
+        container_options: further options of ``apptainer exec``, as they are typed.
         scratch: folder on each node's own disk to which data are copied once.
         workers_per_gpu: how many runs of one job train on a GPU at the same time, in processes of
             their own; also of jobs on this machine. The runs are the same.
@@ -78,6 +85,7 @@ class Site:
     request_memory: bool = True
     modules: str = ""
     container: str = ""
+    container_options: str = ""
     scratch: str = ""
     workers_per_gpu: int = 1
     gpus_per_job: int = 1
@@ -117,19 +125,31 @@ class Site:
         named = {"reservation": self.reservation, "exclude": self.exclude}
         return [f"--{name}={value}" for name, value in named.items() if value]
 
-    def setup(self, gpus: int) -> str:
+    def setup(self, gpus: int, folders: Sequence[str] = ()) -> str:
         """Return the shell code that each job starts with; it defines ``stay COMMAND …``.
 
         A job that asked for no GPU sees none, also where the cluster itself would not hide them.
+
+        Args:
+            gpus: GPUs that the job asks for.
+            folders: what a container has to show besides the working directory and the scratch.
         """
         load = _LOAD.format(self.modules) if self.modules else ""
         hide = "" if gpus else "export CUDA_VISIBLE_DEVICES=; "
         scratch = f"export {SCRATCH}={shlex.quote(self.scratch)}; " if self.scratch else ""
-        return hide + scratch + _STAY.format(load, self._launcher())
+        around = "contained " if self.container else ""
+        return f"{hide}{scratch}{self._contained(gpus, folders)}{_STAY.format(load, around)}"
 
-    def _launcher(self) -> str:
-        """Return what stands before each job's command."""
-        return f"apptainer exec --nv {shlex.quote(self.container)} " if self.container else ""
+    def _contained(self, gpus: int, folders: Sequence[str]) -> str:
+        """Return shell code that defines ``contained COMMAND …`` where there is a container."""
+        if not self.container:
+            return ""
+        shown, make = [*folders], ""
+        if self.scratch:
+            shown.append(self.scratch)
+            make = f"mkdir -p {shlex.quote(self.scratch)}; "
+        options = self.container_options
+        return make + container.function(self.container, sys.executable, gpus, shown, options)
 
 
 def load(file: Path = FILE, environment: Mapping[str, str] = os.environ) -> Site:

@@ -7,23 +7,25 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nfe.cluster import limits, site
 from nfe.cluster.finding import Finding, ask
 
-# What Snakemake's plugin takes for --gpus=TYPE:1.
-_GPU_MODEL = re.compile(r"[a-zA-Z0-9_.]+")
 # What srun says of options that only sbatch has.
 _UNKNOWN_OPTION = re.compile("(unrecognized|invalid|unknown) option", re.IGNORECASE)
 # A node is waited for so long.
 _NODE_SECONDS = 60
 # On a node: what a job of the suite does in its first second, and which device it has then.
 _PROBE = """\
+from pathlib import Path
 from nfe.common.errors import InputError
 from nfe.common.precision import default_device, require_gpu
 from nfe.engine.environment import device_name
+for folder in {folders}:
+    if not Path(folder).is_dir():
+        raise SystemExit(folder + ": no such folder there")
 try:
     if {gpus}:
         require_gpu()
@@ -33,12 +35,13 @@ print(device_name(default_device()))
 """
 
 
-def findings(chosen: site.Site, gpus: int) -> Iterator[Finding]:
+def findings(chosen: site.Site, gpus: int, folders: Sequence[str] = ()) -> Iterator[Finding]:
     """Yield what was found out about every key of the site.
 
     Args:
         chosen: the site's settings.
         gpus: GPUs that a job asks for.
+        folders: what it needs besides the working directory.
     """
     # SLURM's tools take several; each has partitions, accounts and limits of its own.
     good = True
@@ -57,7 +60,7 @@ def findings(chosen: site.Site, gpus: int) -> Iterator[Finding]:
     yield from _paths(chosen)
     if good:
         yield from _submission(chosen, gpus)
-        yield _node(chosen, gpus)
+        yield _node(chosen, gpus, folders)
 
 
 def _at(cluster: str) -> list[str]:
@@ -103,8 +106,8 @@ def _partitions(chosen: site.Site, gpus: int, cluster: str) -> Iterator[Finding]
 def _gpu(chosen: site.Site, gpus: int, where: str, offered: set[str]) -> Finding:
     """Check that some node has as many GPUs of the model as a job asks for."""
     model = chosen.gpu_model
-    if model and not _GPU_MODEL.fullmatch(model):
-        said = f"gpu_model {model!r}: Snakemake's plugin takes letters, digits, _ and . alone"
+    if model and not site.GPU_MODEL.fullmatch(model):
+        said = f"gpu_model {model!r}: jobs can ask for letters, digits, _, . and - alone"
         more = "leave it empty and choose the nodes by partition or constraint"
         return Finding(False, "gpu", f"{said}: {more} ({site.FILE})")
     kinds = sorted({gpu for gres in offered for gpu in _gpus(gres)})
@@ -117,12 +120,15 @@ def _gpu(chosen: site.Site, gpus: int, where: str, offered: set[str]) -> Finding
 def _gpus(gres: str) -> Iterator[tuple[str, int]]:
     """Yield type and number of each kind of GPU in a node's generic resources.
 
-    As sinfo prints them: ``gpu:a100-sxm4:4(S:0-1),shard:16``, without a type ``gpu:2``.
+    As sinfo prints them: ``gpu:a100-sxm4:4(S:0-1),shard:16``, without a type ``gpu:2``; some
+    versions begin with ``gres/``. Without a number it is one.
     """
     for part in re.sub(r"\([^)]*\)", "", gres).split(","):
-        words = part.split(":")
-        if words[0] == "gpu" and words[-1].isdecimal():
-            yield ":".join(words[1:-1]), int(words[-1])
+        name, *words = part.strip().removeprefix("gres/").split(":")
+        words = [word for word in words if word != "no_consume"]
+        if name == "gpu":
+            count = words.pop() if words and words[-1].isdecimal() else "1"
+            yield ":".join(words), int(count)
 
 
 def _shown(partition: str, cluster: str) -> dict[str, str]:
@@ -224,7 +230,7 @@ def _requested(chosen: site.Site, gpus: int) -> list[str]:
     return options
 
 
-def _node(chosen: site.Site, gpus: int) -> Finding:
+def _node(chosen: site.Site, gpus: int, folders: Sequence[str]) -> Finding:
     """Start on a node what a job starts: modules, container, scratch, Python, the GPU.
 
     With ``extra``, or where srun has not all these options of sbatch, without.
@@ -232,16 +238,17 @@ def _node(chosen: site.Site, gpus: int) -> Finding:
     if shutil.which("srun") is None:
         return Finding(None, "node", "no srun on PATH: modules, container, scratch, GPU not tried")
     extra = shlex.split(chosen.extra)
-    found = _started(chosen, gpus, extra)
+    script = _script(chosen, gpus, folders)
+    found = _started(chosen, gpus, extra, script)
     if not found.good and extra and _UNKNOWN_OPTION.search(found.said):
-        found = _started(chosen, gpus, [])
+        found = _started(chosen, gpus, [], script)
         return dataclasses.replace(found, said=f"{found.said} (tried without {chosen.extra})")
     return found
 
 
-def _started(chosen: site.Site, gpus: int, extra: list[str]) -> Finding:
+def _started(chosen: site.Site, gpus: int, extra: list[str], script: str) -> Finding:
     options = [f"--immediate={_NODE_SECONDS}", "--time=5", *_requested(chosen, gpus), *extra]
-    command = ["srun", "--quiet", *options, "bash", "-c", _script(chosen, gpus)]
+    command = ["srun", "--quiet", *options, "bash", "-c", script]
     try:
         done = _run(command, _NODE_SECONDS + 300)
     except (OSError, subprocess.SubprocessError) as error:
@@ -261,7 +268,7 @@ def _started(chosen: site.Site, gpus: int, extra: list[str]) -> Finding:
     return Finding(False, "node", own[-1].strip())
 
 
-def _script(chosen: site.Site, gpus: int) -> str:
+def _script(chosen: site.Site, gpus: int, folders: Sequence[str]) -> str:
     """Return the shell commands of a job that only looks around."""
     scratch = ""
     if chosen.scratch:
@@ -270,5 +277,6 @@ def _script(chosen: site.Site, gpus: int) -> str:
             f"mkdir -p {where} && [ -w {where} ] || "
             f"{{ echo scratch: cannot write to {where} >&2; exit 1; }}; "
         )
-    python = shlex.join([sys.executable, "-c", _PROBE.format(gpus=gpus)])
-    return f"{chosen.setup(gpus)}{scratch}stay {python}"
+    probe = _PROBE.format(gpus=gpus, folders=[str(Path.cwd()), *folders])
+    python = shlex.join([sys.executable, "-c", probe])
+    return f"{chosen.setup(gpus, folders)}{scratch}stay {python}"

@@ -135,8 +135,15 @@ def fastest(device: torch.device) -> str:
     if device.type == "cuda":
         major, _ = torch.cuda.get_device_capability(device)
         return "bfloat16-fast" if major >= 8 else "float16-fast" if major == 7 else "float32-fast"
+    return "bfloat16" if _cpu_multiplies_bfloat16() else "float32"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    if not hasattr(torch.cpu, "get_capabilities"):
+        # Before PyTorch 2.11.
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     can = torch.cpu.get_capabilities()
-    return "bfloat16" if can.get("avx512_bf16") or can.get("amx_bf16") else "float32"
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 def usable_threads() -> int:

@@ -320,10 +320,12 @@ def _spent_by(members: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what training took that others have done: where it is combined does not matter."""
     devices = dict.fromkeys(timing["device"] for timing in members)
     at_once = max(timing.get("runs_at_once", 1) for timing in members)
+    moved = len(devices) > 1 or any("byte_identical" in timing for timing in members)
     return {
         "train_seconds": round(sum(timing["train_seconds"] for timing in members), 3),
         "device": " and ".join(devices),
         **({"runs_at_once": at_once} if at_once > 1 else {}),
+        **({"byte_identical": False} if moved else {}),
     }
 
 

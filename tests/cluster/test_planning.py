@@ -1,9 +1,14 @@
 """Plans: estimates against what is counted, and measured times once there are some."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 from cards import NAMES, rows
 
-from nfe.cluster import estimate, planning
+from nfe.cli.main import main
+from nfe.cluster import estimate, packing, planning
+from nfe.cluster.site import Site
 from nfe.common.files import write_json
 from nfe.suite.expansion import expand
 from nfe.suite.run import specify
@@ -69,7 +74,7 @@ def test_a_job_s_memory_has_room_for_scoring_by_data():
 
 def test_before_any_run_times_follow_from_peak_and_utilization(tmp_path):
     suite = expand(CONFIG)
-    costs = {cost.device.name: cost for cost in planning.costs(suite, tmp_path, None, 1)}
+    costs = {cost.device.name: cost for cost in planning.costs(suite, tmp_path, None, 1, Site())}
     assert set(costs) == set(estimate.gpus())
     a100 = costs["a100"]
     assert a100.basis == "tabulated"
@@ -84,13 +89,13 @@ def test_before_any_run_times_follow_from_peak_and_utilization(tmp_path):
 
 def test_finished_runs_replace_the_estimate_on_their_device_alone(tmp_path):
     suite = expand(CONFIG)
-    before = {c.device.name: c for c in planning.costs(suite, tmp_path, None, 1)}
+    before = {c.device.name: c for c in planning.costs(suite, tmp_path, None, 1, Site())}
     of = {
         method: [p.run for p in suite.runs if p.run.method == method]
         for method in ("single", "mimo", "nfe")
     }
     finish(tmp_path, of["single"][:1], 1000.0, "NVIDIA A100-SXM4-80GB")
-    after = {c.device.name: c for c in planning.costs(suite, tmp_path, None, 1)}
+    after = {c.device.name: c for c in planning.costs(suite, tmp_path, None, 1, Site())}
     a100 = after["a100"]
     assert a100.basis == "measured: 1 finished runs"
     assert [a100.seconds[run.name] for run in of["single"]] == [1000.0] * 3
@@ -99,14 +104,14 @@ def test_finished_runs_replace_the_estimate_on_their_device_alone(tmp_path):
         assert a100.seconds[run.name] == pytest.approx(ratio * before["a100"].seconds[run.name])
     assert a100.left == pytest.approx(a100.total - 1000)
     assert after["h100"] == before["h100"]
-    (only,) = planning.costs(suite, tmp_path, "h100", 1)
+    (only,) = planning.costs(suite, tmp_path, "h100", 1, Site())
     assert only == before["h100"]
 
 
 def test_a_device_that_no_table_names_is_planned_for_from_its_own_runs(tmp_path):
     suite = expand({**CONFIG, "precision": "float32"})
     finish(tmp_path, [p.run for p in suite.runs if p.run.seed == 0], 50.0, "A Processor")
-    (cost,) = planning.costs(suite, tmp_path, None, 0)
+    (cost,) = planning.costs(suite, tmp_path, None, 0, Site())
     assert cost.device.name == "A Processor"
     assert set(cost.seconds.values()) == {50.0}
     text = list(planning.lines(suite, [cost]))
@@ -115,7 +120,37 @@ def test_a_device_that_no_table_names_is_planned_for_from_its_own_runs(tmp_path)
 
 def test_the_paper_suite_s_plan_names_its_sources(tmp_path):
     suite = expand(CONFIG)
-    text = "\n".join(planning.lines(suite, planning.costs(suite, tmp_path, None, 1)))
+    text = "\n".join(planning.lines(suite, planning.costs(suite, tmp_path, None, 1, Site())))
     for device in estimate.gpus().values():
         assert device.basis in ("measured", "tabulated", "assumed")
         assert f"{device.name}: {device.source}" in text
+
+
+@pytest.mark.parametrize(("minutes", "gpus"), [(0, 1), (60, 1), (600, 1), (600, 4)])
+def test_jobs_are_counted_as_the_workflow_makes_them(minutes, gpus, tmp_path):
+    """Whatever the suite's runs_per_process is, where target_minutes says how long a job is."""
+    suite = expand({**CONFIG, "runs_per_process": 5})
+    chosen = Site(target_minutes=minutes, gpus_per_job=gpus)
+    jobs = packing.training(suite, chosen, 1)
+    costs = planning.costs(suite, tmp_path, "a100", 1, chosen)
+    assert f"in {len(jobs)} jobs)" in list(planning.lines(suite, costs))[-1]
+    # The longest job: the runs of one GPU one after the other.
+    (cost,) = costs
+    longest = next(job for job in jobs if job.runs[0].name == cost.longest)
+    work = sum(cost.seconds[run.name] for run in longest.runs)
+    assert work / gpus <= cost.chain <= work
+    assert cost.chain == max(cost.chain, *cost.seconds.values())
+
+
+def test_the_plan_follows_the_site_s_file(tmp_path, monkeypatch, capsys):
+    """Eight runs: two jobs by number, one by minutes."""
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(
+        yaml.safe_dump({**CONFIG, "gpus": 1, "seeds": 2, "runs_per_process": 4})
+    )
+    assert main(["plan", "--config", "config.yaml", "--summary"]) == 0
+    assert "in 2 jobs)" in capsys.readouterr().out
+    Path("slurm").mkdir()
+    Path("slurm", "site.yaml").write_text("target_minutes: 6000\n")
+    assert main(["plan", "--config", "config.yaml", "--summary"]) == 0
+    assert "in 1 jobs)" in capsys.readouterr().out

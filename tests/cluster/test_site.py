@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from standin import apptainer
 
-from nfe.cluster import estimate, site, storage
+from nfe.cluster import container, estimate, site, storage
 from nfe.cluster.doctor import examine
 from nfe.cluster.finding import Finding
 from nfe.common.errors import InputError
@@ -153,6 +154,16 @@ SEVERAL = "low*|up|1-00:00:00|lustre:1,gpu:a100:4(S:0-1),shard:16,gpu:v100:2"
         (SEVERAL, "a10", 1, False),
         ("low*|up|infinite|gpu:a100_1g.5gb:7", "a100_1g.5gb", 1, True),
         ("low*|up|infinite|gpu:a100-sxm4-80gb:4(S:0,1)", "", 4, True),
+        ("low*|up|infinite|gpu:nvidia-a100-sxm:4(S:0-1)", "", 4, True),
+        ("low*|up|infinite|gpu:nvidia-a100-sxm:4(S:0-1)", "", 5, False),
+        ("low*|up|infinite|gpu:a100_3g.20gb:2,gpu:a100_1g.5gb:7", "a100_3g.20gb", 2, True),
+        ("low*|up|infinite|gpu:a100_3g.20gb:2,gpu:a100_1g.5gb:7", "a100_3g.20gb", 7, False),
+        ("low*|up|infinite|gres/gpu:a100_3g.20gb:2", "a100_3g.20gb", 2, True),
+        ("low*|up|infinite|gpu:a100:no_consume:4", "a100", 4, True),
+        # Without a number it is one.
+        ("low*|up|infinite|gres/gpu:a100_3g.20gb", "a100_3g.20gb", 1, True),
+        ("low*|up|infinite|gpu", "", 1, True),
+        ("low*|up|infinite|gpu", "", 2, False),
         ("low*|up|infinite|shard:gpu:4", "", 1, False),
         ("low*|up|infinite|(null)", "", 1, False),
     ],
@@ -166,13 +177,46 @@ def test_generic_resources_are_read_as_slurm_writes_them(
     assert finding.good is good, finding.said
 
 
-def test_a_hyphenated_model_is_refused_before_snakemake_does(cluster, config, monkeypatch):
+def test_a_list_of_partitions_offers_what_any_of_them_has(cluster, config, monkeypatch):
+    told = "low*|up|infinite|gpu:nvidia-v100-sxm2:2\nlow|up|infinite|(null)\nbig|up|infinite|"
+    tool(cluster, "sinfo", f"{told}gpu:a100_3g.20gb:8,shard:4")
+    monkeypatch.setenv("NFE_SLURM_PARTITION", "low,big")
+    (finding,) = found({**config, "gpus": 8}, "gpu")
+    assert finding.good
+    offers = "low, big offers a100_3g.20gb:8, nvidia-v100-sxm2:2 a node"
+    assert finding.said == f"{offers}, each job asks for 8"
+
+
+def test_a_job_over_several_gpus_needs_a_node_that_has_them(cluster, config, monkeypatch):
+    """Three runs of a job over four GPUs: it asks for three."""
+    suite = {**config, "seeds": 3, "runs_per_process": 3}
+    monkeypatch.setenv("NFE_SLURM_GPUS_PER_JOB", "4")
+    (finding,) = found(suite, "gpu")
+    assert finding.good is False
+    assert finding.said == "low offers GPUs:2 a node, each job asks for 3"
+    monkeypatch.setenv("NFE_SLURM_PARTITION", "long")
+    (finding,) = found(suite, "gpu")
+    assert finding.good
+
+
+def test_a_model_that_no_job_can_ask_for_is_refused(cluster, config, monkeypatch):
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100 80gb")
+    (finding,) = found(config, "gpu")
+    assert not finding.good
+    assert "letters, digits, _, . and - alone" in finding.said
+
+
+def test_a_hyphenated_model_can_be_asked_for(cluster, config, monkeypatch):
     tool(cluster, "sinfo", "low*|up|infinite|gpu:a100-sxm4-80gb:4")
     monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100-sxm4-80gb")
     (finding,) = found(config, "gpu")
+    assert finding.good
+    # No other one that only begins so.
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100-sxm4")
+    (finding,) = found(config, "gpu")
     assert not finding.good
-    assert "letters, digits, _ and . alone" in finding.said
-    # Its memory is known all the same.
+    # Its memory is known as well.
+    monkeypatch.setenv("NFE_SLURM_GPU_MODEL", "a100-sxm4-80gb")
     (memory,) = found(config, "memory")
     assert memory.said.startswith("a100 has ")
 
@@ -364,6 +408,41 @@ def test_a_node_without_a_gpu(cluster, config, monkeypatch):
     assert finding.good, finding.said
     assert finding.said.startswith("a job starts there, on ")
     assert (cluster / "disk").is_dir()
+
+
+def test_a_folder_that_a_node_does_not_see_is_named(cluster, config, monkeypatch):
+    """The data root is there on the login node alone: the probe comes when it is gone."""
+    (cluster / "elsewhere").mkdir()
+    node(cluster)
+    path = cluster / "bin" / "srun"
+    hide = f"#!/bin/sh\n/bin/rmdir {cluster}/elsewhere"
+    path.write_text(path.read_text().replace("#!/bin/sh", hide))
+    (cluster / "work").mkdir()
+    monkeypatch.chdir(cluster / "work")
+    monkeypatch.setenv("NFE_ALLOW_CPU", "1")
+    (finding,) = found({**config, "data_root": str(cluster / "elsewhere")}, "node")
+    assert finding.good is False
+    assert finding.said == f"{cluster}/elsewhere: no such folder there"
+
+
+def test_a_node_is_tried_in_the_container(cluster, config, monkeypatch):
+    image = cluster / "nfe-bench.sif"
+    image.touch()
+    tools = apptainer(cluster, "apptainer")
+    node(cluster)
+    path = cluster / "bin" / "srun"
+    path.write_text(path.read_text().replace("PATH=", f"PATH={tools}:"))
+    monkeypatch.setenv("NFE_ALLOW_CPU", "1")
+    monkeypatch.setenv("NFE_SLURM_CONTAINER", str(image))
+    (finding,) = found(config, "node")
+    assert finding.good, finding.said
+    told = (tools / "told").read_text(encoding="utf-8").splitlines()
+    assert told[0] == "exec"
+    assert told[told.index(str(image)) + 1 :][:2] == [container.PYTHON, "-c"]
+    # Without apptainer on the node, that is what is said.
+    (tools / "apptainer").unlink()
+    (finding,) = found(config, "node")
+    assert finding.said == "slurm/site.yaml, container: no apptainer or singularity on PATH"
 
 
 @pytest.mark.parametrize(

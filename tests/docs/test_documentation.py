@@ -391,8 +391,13 @@ HOW: dict[str, tuple[str, str]] = {
     "mkdir -p /project/ME/nfe-venv": OWN_FOLDER,
     "ln -s /project/ME/nfe-venv .venv": OWN_FOLDER,
     "export UV_CACHE_DIR=/project/ME/uv PIP_CACHE_DIR=/project/ME/pip": OWN_FOLDER,
+    "make .venv LOCK=requirements/cuda12.txt": (
+        "tests/docs/test_other_builds.py",
+        "downloads gigabytes; that it would install that lock",
+    ),
+    "make image": ("tests/cluster/test_container.py", "needs Apptainer; a stand-in is told"),
     ".venv/bin/uv pip install --python .venv/bin/python --reinstall-package torch "
-    "--reinstall-package torchvision --torch-backend=cu126 torch==2.12.1 torchvision==0.27.1": (
+    "--reinstall-package torchvision --torch-backend=rocm7.1 torch==2.12.1 torchvision==0.27.1": (
         "tests/docs/test_other_builds.py",
         "downloads gigabytes; its words are accepted",
     ),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nfe import data as datasets
-from nfe.engine import checkpoint, trainer
+from nfe.engine import checkpoint, runner, trainer
 from nfe.engine.checkpoint import Progress
 from nfe.engine.environment import device_name
 from nfe.engine.runner import RunFolders, Worker, execute
@@ -57,6 +57,37 @@ def test_the_same_model_is_one_device(run, folders, caplog):
     assert "resumed from epoch" in caplog.text
     assert timing(folders)["device"] == HERE
     assert not {"devices", "byte_identical"} & set(timing(folders))
+
+
+def ensemble() -> Run:
+    settings = {"members": 2}
+    return specify(
+        dataset="digits",
+        architecture_name="wrn-10-1",
+        method="deep_ensemble",
+        settings=settings,
+        epochs=1,
+    )
+
+
+def test_members_of_several_models_of_device_are_not_one_s_either(tmp_path, monkeypatch):
+    both = ensemble()
+    places = RunFolders.under(tmp_path, "moved", both)
+    worker = Worker(device=torch.device("cpu"))
+    execute(both.members()[0], places.member(both.members()[0]), worker, predictions=True)
+    monkeypatch.setattr(runner, "device_name", lambda device: OTHER)
+    monkeypatch.setattr(trainer, "device_name", lambda device: OTHER)
+    execute(both, places, worker)
+    assert timing(places)["device"] == f"{HERE} and {OTHER}"
+    assert timing(places)["byte_identical"] is False
+
+
+def test_members_of_one_model_of_device_are(tmp_path):
+    both = ensemble()
+    places = RunFolders.under(tmp_path, "still", both)
+    execute(both, places, Worker(device=torch.device("cpu")))
+    assert timing(places)["device"] == HERE
+    assert "byte_identical" not in timing(places)
 
 
 def test_a_state_that_tells_no_device_is_taken_up(run, tmp_path):

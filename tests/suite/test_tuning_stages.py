@@ -13,6 +13,7 @@ from fabricated import fabricate
 
 from nfe.cli.main import main
 from nfe.cluster import planning
+from nfe.cluster.site import Site
 from nfe.common.errors import InputError
 from nfe.report import tables
 from nfe.report.tuning import (
@@ -348,7 +349,7 @@ def test_tuned_settings_are_inherited_unless_an_entry_names_them(tmp_path):
     ]
     # Deep ensembles run under single's choice; MIMO has none, and the plan says so.
     assert planned.untuned == ("mimo",)
-    text = list(planning.lines(planned, planning.costs(planned, tmp_path, None, 0)))
+    text = list(planning.lines(planned, planning.costs(planned, tmp_path, None, 0, Site())))
     assert "not tuned, so with the default recipe: mimo" in text
     assert text[-1].startswith(f"{len(planned.runs)} runs: ")
     assert expand(suite({"method": "mimo"})).untuned == ()
