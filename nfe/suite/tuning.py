@@ -306,8 +306,8 @@ def _check_optimizer(point: Point, choice: Mapping[str, Any]) -> None:
     if point.recipe and optimizer != tuned:
         raise InputError(
             f"the tuned recipe of {choice['method']} is for optimizer {tuned!r}, and architecture "
-            f"{found.name!r} is trained with {optimizer!r}: allowed: recipe: {{optimizer: {tuned}}} "
-            f"in the suite, or what nfe-bench tune writes of runs trained with {optimizer!r}"
+            f"{found.name!r} is trained with {optimizer!r}: allowed: in the suite recipe: "
+            f"{{optimizer: {tuned}}}, or what nfe-bench tune writes of runs with {optimizer!r}"
         )
 
 
