@@ -20,7 +20,15 @@ from nfe.common.errors import InputError
 from nfe.common.files import read_json, write_bytes
 from nfe.suite.expansion import check_config, expand, read_config
 from nfe.suite.run import Run
-from nfe.suite.tuning import RECIPE, Choices, Point, Space, space
+from nfe.suite.tuning import (
+    DEFAULT_OPTIMIZER,
+    OPTIMIZER,
+    RECIPE,
+    Choices,
+    Point,
+    Space,
+    space,
+)
 
 CRITERION = "heldout_nll"
 # Points of each method that are confirmed.
@@ -38,6 +46,7 @@ class Trial(NamedTuple):
         settings: the method's own settings that are searched for.
         seed: the run's seed.
         heldout_nll: what the choice looks at; None or not finite where the run failed.
+        optimizer: what it was trained with; its rates say nothing of another one's.
     """
 
     method: str
@@ -46,6 +55,12 @@ class Trial(NamedTuple):
     settings: Mapping[str, Any]
     seed: int
     heldout_nll: float | None
+    optimizer: str = DEFAULT_OPTIMIZER
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what a suite takes up of the recipe; the default optimizer goes without saying."""
+        found = {key: getattr(self, key) for key in RECIPE}
+        return found if self.optimizer == DEFAULT_OPTIMIZER else found | {OPTIMIZER: self.optimizer}
 
 
 class Stage(NamedTuple):
@@ -63,7 +78,7 @@ def ranked(trials: Iterable[Trial]) -> dict[str, list[tuple[float, Point]]]:
     """
     found: dict[str, dict[str, tuple[Point, dict[int, float]]]] = {}
     for trial in trials:
-        point = Point({key: getattr(trial, key) for key in RECIPE}, dict(trial.settings))
+        point = Point(trial.recipe(), dict(trial.settings))
         key = json.dumps(point.record(), sort_keys=True)
         _, values = found.setdefault(trial.method, {}).setdefault(key, (point, {}))
         values[trial.seed] = math.nan if trial.heldout_nll is None else trial.heldout_nll
@@ -153,6 +168,7 @@ def read_runs(folder: Path, offered: Space) -> Stage:
             {key: config["settings"][key] for key in offered.own(config["method"])},
             config["seed"],
             metrics.get(CRITERION),
+            config["recipe"].get(OPTIMIZER, DEFAULT_OPTIMIZER),
         )
         for config, metrics in records
     ]
@@ -171,7 +187,7 @@ def read_table(runs: Path, offered: Space | None) -> Stage:
     """
     from nfe.report.reading import read
 
-    columns = (*ABOUT, "method", "seed", "status", *RECIPE, CRITERION)
+    columns = (*ABOUT, "method", "seed", "status", *RECIPE, "recipe", CRITERION)
     needed = columns if offered is None else (*columns, "settings")
     rows = read(runs, needed).to_dict("records")
     if all(row["status"] != "ok" for row in rows):
@@ -193,6 +209,7 @@ def _trial(row: Mapping[str, Any], offered: Space | None) -> Trial:
         {key: settings[key] for key in own},
         int(row["seed"]),
         float(row[CRITERION]) if row["status"] == "ok" else None,
+        json.loads(row["recipe"]).get(OPTIMIZER, DEFAULT_OPTIMIZER),
     )
 
 

@@ -21,6 +21,8 @@ from nfe.method.settings import combined_method, method_names, settings_class
 
 # The first coordinates of every point, for every method.
 RECIPE = ("lr", "weight_decay")
+# What a point says besides, where it was not found for the default one.
+OPTIMIZER, DEFAULT_OPTIMIZER = "optimizer", "sgd"
 # Settings of its own that a method may have tuned; the cube has so many dimensions more.
 OWN = 2
 SCALES = ("linear", "log")
@@ -256,16 +258,19 @@ class Search:
 
     Attributes:
         points: returns the points of a method.
+        found: whether an earlier stage found them, so that they hold for its optimizer alone.
     """
 
     points: Callable[[str], Sequence[Point]]
+    found: bool = False
 
     def applied(self, choice: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the combination at each of the method's points.
 
         Raises:
             InputError: the entry names a value that is searched for, its method trains nothing
-                itself, or it would look at the test images.
+                itself, it would look at the test images, or the points were found for another
+                optimizer.
         """
         method = choice["method"]
         if (learner := _learner(method)) != method:
@@ -275,7 +280,10 @@ class Search:
         if choice.get("audit", False):
             raise InputError("audit is true: a tuning looks at no test image: allowed: false")
         points = self.points(method)
-        for key in dict.fromkeys(key for p in points for key in (*p.recipe, *p.settings)):
+        if self.found:
+            for point in points:
+                _check_optimizer(point, choice)
+        for key in _searched(points):
             if key in choice or key in choice["recipe"]:
                 raise InputError(f"{key} is given by the entry and by the tuning: allowed: one")
         return [_with(point, choice) for point in points]
@@ -285,15 +293,21 @@ class Search:
         return []
 
 
+def _searched(points: Iterable[Point]) -> list[str]:
+    """Return the names of what points offer; the optimizer is told, and not searched for."""
+    keys = dict.fromkeys(key for p in points for key in (*p.recipe, *p.settings))
+    return [key for key in keys if key != OPTIMIZER]
+
+
 def _check_optimizer(point: Point, choice: Mapping[str, Any]) -> None:
     found = architecture(choice["architecture"])
-    optimizer = choice["recipe"].get("optimizer", found.optimizer)
-    tuned = point.recipe.get("optimizer", "sgd")
+    optimizer = choice["recipe"].get(OPTIMIZER, found.optimizer)
+    tuned = point.recipe.get(OPTIMIZER, DEFAULT_OPTIMIZER)
     if point.recipe and optimizer != tuned:
         raise InputError(
             f"the tuned recipe of {choice['method']} is for optimizer {tuned!r}, and architecture "
-            f"{found.name!r} is trained with {optimizer!r}: allowed: a suite without tuned, or "
-            f"a file tuned with it, where optimizer: {optimizer} stands beside lr"
+            f"{found.name!r} is trained with {optimizer!r}: allowed: in the suite recipe: "
+            f"{{optimizer: {tuned}}}, or what nfe-bench tune writes of runs with {optimizer!r}"
         )
 
 
@@ -323,7 +337,7 @@ def offers(config: Mapping[str, Any], read: Callable[[Path], dict[str, Any]]) ->
     if "tuning" in config:
         return Search(space(config["tuning"]).offered)
     if "finalists" in config:
-        return Search(_finalists(config["finalists"], read))
+        return Search(_finalists(config["finalists"], read), found=True)
     if "tuned" in config:
         path = Path(config["tuned"])
         entries = _by_method(read(path), str(path))

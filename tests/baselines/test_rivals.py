@@ -38,6 +38,7 @@ from nfe.method import (
     SequentialMembers,
     method_class,
 )
+from nfe.method.recipe import recipe_of
 
 TIGHT = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -233,6 +234,24 @@ def test_fast_weights_get_half_the_gradient_and_no_decay() -> None:
         optimizer.step()
     torch.testing.assert_close(layer.r.detach(), expected["r"])
     torch.testing.assert_close(layer.layer.weight.detach(), expected["weight"])
+
+
+def test_with_adamw_the_shared_kernels_and_matrices_alone_decay() -> None:
+    """What the card says: nor r, s and biases, matrices though they are; they are slower."""
+    chosen, made = method("batch_ensemble", "vit-tiny-4"), network("batch_ensemble", "vit-tiny-4")
+    optimizer = make_optimizer(chosen, made, recipe_of(4, "adamw", {}))
+    names = {parameter: name for name, parameter in made.named_parameters()}
+    groups = [(names[p], group) for group in optimizer.param_groups for p in group["params"]]
+    assert {name for name, _ in groups} == set(names.values())
+    decayed = {name for name, group in groups if group["weight_decay"]}
+    shared = {f"{n}.layer.weight" for n, m in made.named_modules() if isinstance(m, RankOne)}
+    assert decayed == shared
+    slower = {name for name, group in groups if group.get("lr_factor") == 0.5}
+    assert slower == {n for n in names.values() if n.rpartition(".")[2] in ("r", "s")} | {
+        f"{n}.bias"
+        for n, m in made.named_modules()
+        if isinstance(m, RankOne) and m.bias is not None
+    }
 
 
 def test_activations_between_rank_one_layers_stay_in_bfloat16() -> None:

@@ -189,7 +189,7 @@ HOW: dict[str, tuple[str, str]] = {
         OWN_IMAGES,
         "the page's commands, one after the other",
     ),
-    "snakemake --cores all --configfile config/my-birds.yaml": (
+    'snakemake -s "$(nfe-bench snakefile)" --cores all --configfile config/my-birds.yaml': (
         OWN_IMAGES,
         "the page's commands, one after the other",
     ),

@@ -11,11 +11,12 @@ from nfe.report.tuning import write
 from nfe.suite.expansion import expand
 
 FRAME = {"dataset": "digits", "resolution": 8, "architecture": "wrn-10-1", "epochs": 2}
+TABLE = {**FRAME, "recipe": "{}"}
 
 
 def table(path: Path, points: list[tuple[str, float, float, str, float, float]]) -> Path:
     names = ("method", "lr", "weight_decay", "status", "heldout_nll", "nll")
-    rows = [{**FRAME, **dict(zip(names, point, strict=True))} for point in points]
+    rows = [{**TABLE, **dict(zip(names, point, strict=True))} for point in points]
     pd.DataFrame([{**row, "seed": number % 2} for number, row in enumerate(rows)]).to_csv(path)
     return path
 

@@ -292,6 +292,78 @@ def test_two_stages_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert "allowed: with --config" in capsys.readouterr().err
 
 
+ADAMW = [
+    pytest.param({"architecture": "vit-tiny-2"}, id="the architecture's own"),
+    pytest.param({"recipe": {"optimizer": "adamw"}}, id="the suite's"),
+]
+
+
+def made_with(config, name):
+    """The path of the runs.csv of a suite that nobody trained."""
+    path = Path("results", name)
+    fabricate(expand(config), path)
+    tables.write(expand(config), path)
+    return str(path / "runs.csv")
+
+
+@pytest.mark.parametrize("frame", ADAMW)
+def test_what_was_searched_with_adamw_is_run_with_adamw(frame, tmp_path, monkeypatch):
+    """Through both stages and into a suite, the recipe is the searched one in every field."""
+    monkeypatch.chdir(tmp_path)
+    search = {**CONFIG, **frame}
+    Path("search.yaml").write_text(yaml.safe_dump(search))
+    common = ["tune", "--config", "search.yaml", "--runs"]
+    assert main([*common, made_with(search, "first"), "--finalists", "finalists.yaml"]) == 0
+    second = {**SECOND, **frame, "finalists": "finalists.yaml"}
+    assert main([*common, made_with(second, "second"), "--output", "tuned.yaml"]) == 0
+    chosen = yaml.safe_load(Path("tuned.yaml").read_text())
+    assert {point["recipe"]["optimizer"] for point in chosen.values()} == {"adamw"}
+    final = runs(suite({"method": ["single", "mimo"]}, tuned="tuned.yaml", **frame))
+    for run in final:
+        assert run.recipe in [one.recipe for one in runs(search) if one.method == run.method]
+        assert run.recipe in [one.recipe for one in runs(second) if one.method == run.method]
+        assert run.recipe.optimizer == "adamw"
+        assert run.recipe.lr == chosen[run.method]["recipe"]["lr"]
+    assert read_runs(Path("results/second/runs"), space(TUNING)).trials[0].optimizer == "adamw"
+
+
+@pytest.mark.parametrize("frame", ADAMW)
+def test_a_grid_of_adamw_says_so(frame, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = {"lr": [0.001, 0.002], "weight_decay": 0.05, **frame.get("recipe", {})}
+    grid = suite({"method": "single"}, **{**frame, "recipe": recipe})
+    assert main(["tune", "--runs", made_with(grid, "grid"), "--output", "tuned.yaml"]) == 0
+    assert yaml.safe_load(Path("tuned.yaml").read_text())["single"]["optimizer"] == "adamw"
+    [run] = runs(suite({"method": "single"}, tuned="tuned.yaml", **frame))
+    assert run.recipe in [one.recipe for one in runs(grid)]
+
+
+def test_the_better_optimizer_of_a_grid_is_told(tmp_path, monkeypatch):
+    """Rates of two optimizers are different points, though they have the same numbers."""
+    monkeypatch.chdir(tmp_path)
+    recipe = {"lr": [0.001, 0.1], "weight_decay": 0.001, "optimizer": ["sgd", "adamw"]}
+    grid = suite({"method": ["single", "mimo"]}, recipe=recipe)
+    assert main(["tune", "--runs", made_with(grid, "grid"), "--output", "tuned.yaml"]) == 0
+    for method, chosen in yaml.safe_load(Path("tuned.yaml").read_text()).items():
+        scores = {
+            run.recipe: json.loads(Path("results/grid/runs", run.name, "metrics.json").read_text())
+            for run in runs(grid)
+            if run.method == method
+        }
+        best = min(scores, key=lambda one: scores[one]["heldout_nll"])
+        assert (chosen["lr"], chosen.get("optimizer", "sgd")) == (best.lr, best.optimizer)
+
+
+def test_finalists_hold_for_their_own_optimizer(tmp_path):
+    point = {"recipe": {"lr": 0.1, "weight_decay": 1e-3}, "settings": {}}
+    given = {"single": [point]}
+    other = suite({"method": "single"}, architecture="vit-tiny-2", finalists=given)
+    with pytest.raises(InputError, match=r"recipe of single is for optimizer 'sgd'.*'vit-tiny-2'"):
+        expand(other)
+    [run] = runs({**other, "recipe": {"optimizer": "sgd"}})
+    assert (run.recipe.optimizer, run.recipe.lr) == ("sgd", 0.1)
+
+
 def test_few_finished_points_are_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("search.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))

@@ -1,12 +1,11 @@
-"""docs/own-data.md: its five minutes, from a folder of real photographs to a page."""
+"""docs/own-data.md: its five minutes, from an empty folder to a page of real photographs."""
 
 import json
 import shlex
-import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT, finish, start
+from conftest import finish, start
 from own_pages import blocks, executed, read
 
 from nfe.cli.main import main
@@ -22,9 +21,6 @@ def commands():
 
 @pytest.mark.slow
 def test_the_five_minutes_of_the_page(tmp_path):
-    for name in ("Snakefile", "workflow", "slurm"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, tmp_path / name)
     own, said = {}, []
     for words in commands():
         if "RUN" in words:
