@@ -8,6 +8,7 @@ from conftest import ROOT
 from nfe.cluster import estimate, memory
 from nfe.cluster.doctor import examine
 from nfe.cluster.planning import costs, lines
+from nfe.cluster.site import Site
 from nfe.suite.expansion import expand
 from nfe.suite.run import specify
 
@@ -56,11 +57,11 @@ CONFIG = {
 def test_a_plan_for_gpus_says_which_have_the_memory(tmp_path, monkeypatch):
     suite = expand(CONFIG)
     monkeypatch.setattr(memory, "peak_mb", lambda run: 45_000 if run.method == "mimo" else 100)
-    said = "\n".join(lines(suite, costs(suite, tmp_path, None, 1), 1))
+    said = "\n".join(lines(suite, costs(suite, tmp_path, None, 1, Site()), 1))
     mimo = next(planned.run.name for planned in suite.runs if planned.run.method == "mimo")
     wanted = f"at most some 45.0 GB and 1 GB for CUDA ({mimo}); enough have h100, h200, l40s\n"
     assert wanted in said
-    assert "GPU memory" not in "\n".join(lines(suite, costs(suite, tmp_path, None, 0)))
+    assert "GPU memory" not in "\n".join(lines(suite, costs(suite, tmp_path, None, 0, Site())))
 
 
 @pytest.mark.parametrize(
