@@ -67,6 +67,11 @@ def test_the_default_rate_is_the_recipes() -> None:
     assert rates == [recipe.learning_rate(moment) for moment in moments]
 
 
+def test_the_steps_of_most_methods_are_of_one_kind() -> None:
+    assert Phases.of(method("single")).kinds(Step(9, 70, 7)) == [(Step(0, 70, 7), 70)]
+    assert method("dst").kinds(Step(9, 70, 7)) == [(Step(0, 70, 7), 70)]  # type: ignore[attr-defined]
+
+
 # --- continuing -------------------------------------------------------------------------
 
 
