@@ -37,6 +37,15 @@ OWN_NETWORKS = (
     "tests/workflow/test_own_networks_page.py",
     "the page's commands, one after the other",
 )
+CHALLENGE = (
+    "tests/workflow/test_challenge_page.py",
+    "the page's commands, one after the other",
+)
+ROW = "digits8_wrn-10-1_nfe_exits=2_e20_s0_f2ba9fed13"
+TUNED_EXAMPLE = (
+    "tests/method/test_contributed_tuning.py",
+    "the section's commands, one after the other",
+)
 HOW: dict[str, tuple[str, str]] = {
     # README
     "make benchmark": ("make -n benchmark", f"{HOURS} tests/workflow/test_workflow.py"),
@@ -113,6 +122,14 @@ HOW: dict[str, tuple[str, str]] = {
         "tests/method/test_contributed_method.py",
         "two epochs for twenty",
     ),
+    ".venv/bin/snakemake --cores all --configfile config/multi-head-tuning.yaml": TUNED_EXAMPLE,
+    ".venv/bin/nfe-bench tune --config config/multi-head-tuning.yaml "
+    "--runs results/multi-head-tuning/runs.csv "
+    "--finalists config/multi-head-finalists.yaml": TUNED_EXAMPLE,
+    ".venv/bin/snakemake --cores all --configfile config/multi-head-confirm.yaml": TUNED_EXAMPLE,
+    ".venv/bin/nfe-bench tune --config config/multi-head-tuning.yaml "
+    "--runs results/multi-head-confirm/runs.csv "
+    "--output config/multi-head-tuned.yaml": TUNED_EXAMPLE,
     # docs/artifacts.md
     "git clone <this repository>": ("true", "the clone in which these tests run is made so"),
     "git clone URL nfe-bench": ("true", "the clone in which these tests run is made so"),
@@ -224,6 +241,21 @@ HOW: dict[str, tuple[str, str]] = {
     "--configfile config/my-heads.yaml": OWN_METHOD,
     "nfe-bench verify results/my-heads": OWN_METHOD,
     "nfe-bench compare results/my-heads --baseline single": OWN_METHOD,
+    # docs/challenge.md
+    f"nfe-bench run --plan results/quick/plan-*.json --root again --run {ROW}": CHALLENGE,
+    "nfe-bench tables --plan results/quick/plan-*.json --root again --partial": CHALLENGE,
+    'nfe-bench diff results/quick again/results/quick | grep -v "only in"': CHALLENGE,
+    f"nfe-bench compare --run results/quick/runs/{ROW} again/results/quick/runs/{ROW}": CHALLENGE,
+    "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 nfe-bench run "
+    f"--plan results/quick/plan-*.json --root other --run {ROW}": CHALLENGE,
+    f"nfe-bench compare --run results/quick/runs/{ROW} other/results/quick/runs/{ROW}": CHALLENGE,
+    "snakemake --cores all --configfile config/challenge-tuning.yaml": CHALLENGE,
+    "nfe-bench tune --config config/challenge-tuning.yaml "
+    "--runs results/challenge-tuning/runs.csv --output config/challenge-tuned.yaml": CHALLENGE,
+    "nfe-bench plan --config config/challenge.yaml": CHALLENGE,
+    "snakemake --cores all --configfile config/challenge.yaml": CHALLENGE,
+    "nfe-bench verify results/challenge": CHALLENGE,
+    "nfe-bench compare results/challenge nfe": CHALLENGE,
     # docs/results-page.md
     "nfe-bench page results/quick": (RUN, ""),
     "nfe-bench page results/quick --figures": (RUN, ""),
@@ -455,6 +487,7 @@ NAMED = {
     "nfe-bench run",
     "nfe-bench run --workers",
     "nfe-bench status",
+    "nfe-bench tune",
     "git clone",
 }
 
