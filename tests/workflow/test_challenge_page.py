@@ -31,6 +31,14 @@ def clone(tmp_path):
     return made
 
 
+def typed(line, clone):
+    """Run a command as a reader types it in the clone, however long it takes; what it says."""
+    process = clone.start("bash", "-o", "pipefail", "-c", line)
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return said
+
+
 def kind(folder):
     """What decides whether a run's bytes must be those of another one."""
     told = json.loads((folder / "timing.json").read_text(encoding="utf-8"))["environment"]
@@ -47,7 +55,7 @@ def test_the_commands_of_the_page(clone):
     released, suite = clone.results / "runs", clone.folder / "results" / "challenge"
     # As the page says of runs that are dear.
     shutil.copytree(released / COPIED, suite / "runs" / COPIED)
-    said = {line: clone("bash", "-o", "pipefail", "-c", line) for line in lines()}
+    said = {line: typed(line, clone) for line in lines()}
     print(*said.values(), sep="\n")
     again, other = (clone.folder / at / "results/quick/runs" / ROW for at in ("again", "other"))
     assert abs(numbers(other)["accuracy"] - numbers(released / ROW)["accuracy"]) < 2
@@ -72,7 +80,7 @@ def test_the_commands_of_the_page(clone):
     assert clone("git", "status", "--porcelain", "results/quick", "figures/quick", "nfe") == ""
 
 
-def test_what_the_page_calls_released_is(tmp_path, monkeypatch):
+def test_what_the_page_calls_released_is():
     """Its configuration's first settings are rows of quick, by name; the row's hash is its own."""
     text = next(text for text in blocks(PAGE, "yaml") if "suite: challenge\n" in text)
     config = {k: v for k, v in yaml.safe_load(text).items() if k not in ("tuned", "confirmatory")}
