@@ -307,6 +307,10 @@ HOW: dict[str, tuple[str, str]] = {
         "python -m py_compile benchmarks/allocator.py",
         f"{HOURS} tests/common/test_allocator.py",
     ),
+    "python benchmarks/graph.py": (
+        "python -m py_compile benchmarks/graph.py",
+        "measures for minutes, on an idle machine",
+    ),
     "python benchmarks/waiting.py": (
         "python -m py_compile benchmarks/waiting.py",
         "measures for minutes, on an idle machine; tests/common/test_waiting.py",
