@@ -166,7 +166,9 @@ def wanting(runs):
     All the rest is asked for by the tables. With fewer files to look up the graph is made sooner.
     """
     made = all(map(os.path.exists, TABLES))
-    complete = [run for run in runs if (RESULTS / "runs" / run.name / COMPLETE).exists()]
+    complete = [
+        run for run in runs if (RESULTS / "runs" / run.name / COMPLETE).exists()
+    ]
     files = run_files(runs if made else complete)
     if made:
         files += [*LATENCIES, *evaluations(EVALUATED)]
