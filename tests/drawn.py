@@ -113,10 +113,13 @@ class Panel:
         return Scale(ticks, kind, cut)
 
     def marks(self, prefix: str = "mark:") -> dict[str, list[tuple[float, float]]]:
-        """Return x and y of the marks of each group whose name begins so, by the rest of it."""
+        """Return x and y of the marks of each group whose name begins so, by the rest of it.
+
+        A mark that is half filled is drawn in two halves at the same place.
+        """
         return {
             group.get("id", "").removeprefix(prefix).rpartition("@")[0]: [
-                (self.x(x), self.y(y)) for x, y in _uses(group)
+                (self.x(x), self.y(y)) for x, y in dict.fromkeys(_uses(group))
             ]
             for group in _groups(self.element, prefix)
         }

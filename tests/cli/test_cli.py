@@ -119,7 +119,8 @@ def test_files_that_are_no_tables_are_one_line(command, content, tmp_path, capsy
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path, capsys):
     table = ",".join(("method", "lr", "weight_decay", "heldout_nll", "status", "dataset"))
-    table += ",resolution,architecture,epochs,seed\nsingle,0.1,0.1,1,ok,digits,8,wrn-10-1,1,0\n"
+    table += ",resolution,architecture,epochs,seed,recipe\n"
+    table += "single,0.1,0.1,1,ok,digits,8,wrn-10-1,1,0,{}\n"
     (tmp_path / "runs.csv").write_text(table)
     output = tmp_path / "absent" / "tuned.yaml"
     assert main(["tune", "--runs", str(tmp_path / "runs.csv"), "--output", str(output)]) == 1

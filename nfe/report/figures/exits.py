@@ -65,6 +65,8 @@ def _draw(material: FigureData, naming: Naming, look: Look) -> Figure:
         for k in range(most)
     ]
     heading = f"{layout.note(material)} Coloured marks: ensembles, the same on both sides."
+    if any(s["members"].iloc[0] > _MOST for ensembles in settings for s in ensembles):
+        heading += f" Of more than {_MOST} members the first {_MOST} are shown."
     layout.legend(figure, [], heading, more=shades)
     return figure
 
