@@ -28,5 +28,8 @@ def test_a_suite_is_made_from_an_empty_folder(cluster: Cluster, tmp_path: Path) 
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "results" / "mine" / "index.html").exists()
     # A job says first on which node it is.
-    log = (tmp_path / "logs" / "mine" / "train_000.log").read_text(encoding="utf-8")
-    assert any(f"INFO on {node}, " in log.splitlines()[0] for node in NODES), log
+    logs = sorted((tmp_path / "logs" / "mine").glob("train_*.log"))
+    assert logs
+    for log in logs:
+        first = log.read_text(encoding="utf-8").splitlines()[0]
+        assert any(f"INFO on {node}, " in first for node in NODES), first
