@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.settings.batch_ensemble import BatchEnsembleSettings
+from baselines.shared.passes import Passes
 from baselines.shared.replacing import replace_layers
 from nfe.backbones import Backbone
 from nfe.common.errors import InputError
@@ -62,29 +63,14 @@ def _factors(shape: tuple[int, int], init: float) -> Tensor:
     return torch.where(torch.rand(shape) < init, 1.0, -1.0)
 
 
-class SharedWeights(nn.Module):
-    """A backbone whose layers are ``RankOne``; norms are shared.
-
-    In training mode it takes rows, member by member; in evaluation mode it repeats the images
-    over the members.
-    """
+class SharedWeights(Passes):
+    """A backbone whose layers are ``RankOne``; norms are shared. Rows come member by member."""
 
     def __init__(self, backbone: Backbone, members: int, init: float) -> None:
-        super().__init__()
+        super().__init__(backbone, members)
         replace_layers(
             backbone, (nn.Conv2d, nn.Linear), lambda _, layer: RankOne(layer, members, init)
         )
-        self.backbone = backbone
-        self.members = members
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits: (rows, 1, classes) in training, (batch, members, classes) else."""
-        if self.training:
-            alone: Tensor = self.backbone(x).unsqueeze(1)
-            return alone
-        rows = self.backbone(x.repeat(self.members, 1, 1, 1))
-        logits: Tensor = rows.unflatten(0, (self.members, -1)).transpose(0, 1)
-        return logits
 
 
 class BatchEnsemble(BatchEnsembleSettings, FormsBatches, GroupsParameters, Method):

@@ -7,8 +7,7 @@ estimated times and the overhead per job measured by slurm_scale.py. Prints the 
 docs/slurm.md and docs/paper-suite.md and writes slurm_plan.json.
 """
 
-import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +25,12 @@ def overhead(measured: dict[str, Any]) -> float:
     return max(float(row["overhead_seconds_per_job"]) for row in measured["snakemake"])
 
 
-def wall(jobs: Sequence[float], gpus: int) -> float:
-    """Return when the last job ends, each started on the GPU that is free first."""
-    free = [0.0] * gpus
-    for seconds in jobs:
-        heapq.heapreplace(free, free[0] + seconds)
-    return max(free)
-
-
 def schedule(suite: Suite, extra: float) -> Iterator[dict[str, Any]]:
     """Yield the predicted wall time for each number of GPUs."""
     modest = estimate.modest(1)
     work = [sum(estimate.seconds(run, modest) for run in chunk) for chunk in suite.chunks()]
     for gpus in GPUS:
-        ends = wall([seconds + extra for seconds in work], gpus)
+        ends = estimate.divided((seconds + extra for seconds in work), gpus)
         yield {
             "gpus": gpus,
             "jobs": len(work),

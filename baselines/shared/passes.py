@@ -1,15 +1,17 @@
-"""Several passes of one network over the same images, each of which is a member."""
+"""Members that are passes of one network over the same images, stacked in one batch."""
 
 from torch import Tensor, nn
 
 
 class Passes(nn.Module):
-    """A network with random layers that are fixed, one draw for each member, in evaluation.
+    """A network some of whose layers differ from member to member.
+
+    In training mode it takes rows as they come; in evaluation mode it repeats the images over the
+    members, and its layers tell the members by the place of their rows.
 
     Attributes:
-        backbone: the network; in evaluation its random layers get the images of all members,
-            member by member.
-        members: number of draws.
+        backbone: the network.
+        members: number of members.
     """
 
     def __init__(self, backbone: nn.Module, members: int) -> None:
@@ -18,7 +20,7 @@ class Passes(nn.Module):
         self.members = members
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits: (batch, 1, classes) in training, (batch, members, classes) else."""
+        """Return logits: (rows, 1, classes) in training, (batch, members, classes) else."""
         if self.training:
             alone: Tensor = self.backbone(x).unsqueeze(1)
             return alone

@@ -49,7 +49,7 @@ def examine(config: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(True, "slurm", "no sbatch on PATH: only --profile slurm needs it")
         return
     # The largest job's: it is the one that a node may not have room for.
-    asked = max([gpus, *(packing.devices(job, chosen, gpus) for job in jobs)]) if gpus else 0
+    asked = max([gpus, *(packing.devices(job.runs, chosen, gpus) for job in jobs)]) if gpus else 0
     yield from site_checks.findings(chosen, asked, container.folders(config))
 
 

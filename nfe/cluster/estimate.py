@@ -165,11 +165,11 @@ def restarts(minutes: int, limit: int) -> int:
 
 
 def divided(lengths: Iterable[float], devices: int) -> float:
-    """Return when the last of a job's runs ends; each device takes the next when it is free.
+    """Return when the last of several tasks ends; each device takes the next when it is free.
 
     Args:
-        lengths: what each run takes, in the order in which they are begun.
-        devices: devices over which the job divides them.
+        lengths: what each task takes, in the order in which they are begun.
+        devices: devices over which they are divided.
     """
     free = [0.0] * devices
     for length in lengths:

@@ -47,8 +47,9 @@ until_second=$((SECONDS + $1)); shift
 for file in "$@"; do
     until [ -e "$file" ] || [ $SECONDS -ge $until_second ]; do sleep 1; done
 done"""
-gpu_option.allow_hyphens()
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+gpu_option.allow_hyphens()
 
 
 class Executor(SlurmExecutor):  # type: ignore[misc]

@@ -75,9 +75,9 @@ def training(suite: Suite, chosen: Site, gpus: int) -> list[Pack]:
     ]
 
 
-def devices(pack: Pack, chosen: Site, gpus: int) -> int:
+def devices(runs: Sequence[Run], chosen: Site, gpus: int) -> int:
     """Return over how many GPUs a job divides its runs."""
-    return min(chosen.gpus_per_job, len(pack.runs)) if gpus else 1
+    return min(chosen.gpus_per_job, len(runs)) if gpus else 1
 
 
 def _longest_first(runs: Sequence[Run], gpus: int) -> list[Run]:

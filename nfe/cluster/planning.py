@@ -146,7 +146,7 @@ class _Job:
 
 def _jobs(suite: Suite, chosen: Site, gpus: int) -> list[_Job]:
     return [
-        _Job(tuple(run.name for run in pack.runs), packing.devices(pack, chosen, gpus))
+        _Job(tuple(run.name for run in pack.runs), packing.devices(pack.runs, chosen, gpus))
         for pack in packing.training(suite, chosen, gpus)
     ]
 

@@ -64,7 +64,7 @@ DATA_ROOT = (
 
 def devices(runs):
     """Return over how many GPUs a job divides its runs."""
-    return min(SITE.gpus_per_job, len(runs)) if GPUS else 1
+    return packing.devices(runs, SITE, GPUS)
 
 
 def at_once(runs):
