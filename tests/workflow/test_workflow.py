@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,13 @@ class Checkout:
             p.parent.name: (p.parent / "timing.json").read_text()
             for p in runs.glob("*/metrics.json")
         }
+
+
+def wait_until(happens: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < end, "it has not happened"
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +184,24 @@ def test_evaluations_are_made_on_request_and_once(made):
     assert "did you mean 'photographs'?" in said
     assert "Traceback" not in said
     made.configure(CONFIG)
+
+
+def test_tables_come_after_jobs_that_have_outlived_a_killed_snakemake(tmp_path):
+    # It has noted their files as unfinished, and nobody has noted that they are finished.
+    checkout = Checkout(tmp_path)
+    headline = [{"method": "single"}, {"method": "nfe", "exits": 2}]
+    checkout.configure({**CONFIG, "groups": {"headline": headline}, "latency": []})
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "suite.yaml"]
+    with subprocess.Popen(command, cwd=checkout.folder, stderr=subprocess.DEVNULL) as snakemake:
+        log = "logs/tiny/train_*.log"
+        wait_until(lambda: any(checkout.folder.glob(log)))
+        snakemake.kill()
+    wait_until(lambda: len(checkout.made()) == 2)
+    assert not (checkout.folder / "results" / "tiny" / "runs.csv").exists()
+    made = checkout.made()
+    checkout.snakemake("--nolock")
+    assert "Results of suite tiny" in (checkout.folder / "results/tiny/index.html").read_text()
+    assert checkout.made() == made
 
 
 def test_modification_times_do_not_matter(made):

@@ -1,5 +1,6 @@
 # The suite, expanded once: which runs there are and where their files stand.
 import functools
+import itertools
 import os
 import shlex
 import sys
@@ -161,9 +162,11 @@ def evaluations(runs):
 
 
 def wanting(runs):
-    """Return what is not there although the tables are, or although its run is complete.
+    """Return what is asked for beside tables and figures, with few files to look up.
 
-    All the rest is asked for by the tables. With fewer files to look up the graph is made sooner.
+    What is not there although the tables are, or although its run is complete; the tables ask for
+    all the rest. And a file of each job: of one whose files are there but not known to be whole,
+    as a killed snakemake leaves them, all that is missing behind it is made only so.
     """
     made = all(map(os.path.exists, TABLES))
     complete = [
@@ -172,7 +175,18 @@ def wanting(runs):
     files = run_files(runs if made else complete)
     if made:
         files += [*LATENCIES, *evaluations(EVALUATED)]
-    return [file for file in files if not os.path.exists(file)]
+    missing = [file for file in files if not os.path.exists(file)]
+    return list(dict.fromkeys([*missing, *one_of_each_job()]))
+
+
+def one_of_each_job():
+    """Return a file of each job that computes networks."""
+    made = [
+        RESULTS / "runs" / pack.runs[0].name / COMPLETE
+        for pack in (*TRAININGS, *COMBINATIONS)
+    ]
+    evaluated = [evaluations(pack.runs)[:1] for pack in EVALUATIONS]
+    return [*made, *LATENCIES[:1], *itertools.chain(*evaluated)]
 
 
 def finished(runs):
