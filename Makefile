@@ -21,6 +21,8 @@ WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
 .PHONY: benchmark test test-slow test-nullgpu test-slurm test-browser docs lint format image lock other-lock clean
 
+# Compiled once here: a process that starts where Python cannot write, or is told not to, would do it
+# again, and a job's first second takes three.
 .venv: .venv/.complete
 
 .venv/.complete: requirements/bootstrap.txt $(LOCK) pyproject.toml $(if $(filter-out $(INSTALLED),$(LOCK)),other-lock)
@@ -28,8 +30,9 @@ WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv "$$(readlink -f .venv)"
 	@rm -f $@
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/bootstrap.txt $(LOCK)
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements/bootstrap.txt $(LOCK)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q nfe baselines snakemake_executor_plugin_nfe_slurm
 	@echo $(LOCK) > .venv/.lock
 	@touch $@
 

@@ -36,7 +36,7 @@ onstart:
 rule all:
     default_target: True
     input:
-        wanting(RUNS),
+        of_each_job(),
         TABLES,
         FIGURES,
         PAGE,

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from nfe.suite.run import Run
 
@@ -22,8 +23,21 @@ def evaluation_files(ood: Sequence[str] = (), corrupted: bool = False) -> list[s
 
 def network_name(run: Run) -> str:
     """Return the name of the run's network: all that decides latency, so no seed, no epochs."""
-    fixed = dataclasses.replace(run, seed=0, epochs=1, protocol="equal", audit=False)
-    parts = [fixed.name.removesuffix(f"_e1_s0_{fixed.digest[:10]}"), run.precision]
+    told = {k: v for k, v in run.identity().items() if k not in _TRAINING}
+    key = json.dumps(told)
+    if key not in _NETWORKS:
+        _NETWORKS[key] = _network_name(dataclasses.replace(run, **_TRAINING))
+    return _NETWORKS[key]
+
+
+# Of a run's identity, what has no part in its network; here as in all networks' names.
+_TRAINING: dict[str, Any] = {"seed": 0, "epochs": 1, "protocol": "equal", "audit": False}
+# Names by all that they depend on, as JSON: a suite has far fewer networks than runs.
+_NETWORKS: dict[str, str] = {}
+
+
+def _network_name(fixed: Run) -> str:
+    parts = [fixed.name.removesuffix(f"_e1_s0_{fixed.digest[:10]}"), fixed.precision]
     told = {k: v for k, v in fixed.identity().items() if k != "recipe"}
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:10]
     return "_".join([*parts, digest])

@@ -95,7 +95,7 @@ class Run:
             return recorded(self.architecture, self.network)
         return architecture(self.architecture)
 
-    @property
+    @functools.cached_property
     def card(self) -> datasets.Card:
         """The data set's facts.
 
@@ -150,12 +150,18 @@ class Run:
 
         What came later and is as it always was is left out.
         """
+        values: dict[str, Any] = json.loads(self._identity)
+        return values
+
+    @functools.cached_property
+    def _identity(self) -> str:
+        """The identity as JSON: it is asked for often where thousands of runs are planned."""
         # Faster than dataclasses.asdict of it all, which copies what is written out anyway.
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         values: dict[str, Any] = json.loads(json.dumps(own, default=dataclasses.asdict))
         values["recipe"] = self.recipe.record()
         told = {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
-        return {"engine": ENGINE, **told}
+        return json.dumps({"engine": ENGINE, **told})
 
     @functools.cached_property
     def digest(self) -> str:

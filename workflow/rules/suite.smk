@@ -25,10 +25,11 @@ try:
     # Jobs read the plan from a file of its own content: it cannot change under a running job.
     PLAN = Path(".snakemake", "plans", f"{SUITE.name}-{SUITE.digest}.json")
     # What it tells readers is no part of its name: tables and figures need it as it is now.
+    record = SUITE.record()
     told = read_json(PLAN) if PLAN.exists() else None
-    if told is None or told_readers(told) != told_readers(SUITE.record()):
+    if told is None or told_readers(told) != told_readers(record):
         make_directory(PLAN.parent)
-        write_json(PLAN, SUITE.record())
+        write_json(PLAN, record)
     # What is asked for beyond clean accuracy, and of which runs.
     EVALUATE = config.get("evaluate", {"groups": []})
     asked = EVALUATE.get("groups", config["groups"])
@@ -84,15 +85,15 @@ def training_minutes(runs):
     return estimate.minutes(runs, GPUS, devices(runs))
 
 
-def demand(runs):
-    """Return the resources of a job that trains some runs."""
+def demand(runs, minutes):
+    """Return the resources of a job that trains some runs for so long."""
     megabytes = at_once(runs) * estimate.memory_mb(runs)
-    return growing(training_minutes(runs), megabytes, on_gpu(devices(runs)), cuts(runs))
+    return growing(minutes, megabytes, on_gpu(devices(runs)), cuts(minutes))
 
 
-def cuts(runs):
-    """Return how often a training job is expected to reach its time limit and to go on."""
-    return estimate.restarts(training_minutes(runs), SITE.max_minutes)
+def cuts(minutes):
+    """Return how often a job of so many minutes is expected to reach its time limit and to go on."""
+    return estimate.restarts(minutes, SITE.max_minutes)
 
 
 def growing(minutes, megabytes, more, cuts=0):
@@ -130,13 +131,19 @@ def off_gpu():
     return {"slurm_partition": SITE.cpu_partition} if SITE.cpu_partition else {}
 
 
-def run_files(runs):
-    """Return the result files of some runs, first those that say that a run is complete.
+def lacking(folder, names):
+    """Return of files that one job makes, in the order of their writing, the one to ask for.
 
-    These are asked for most, and Snakemake looks a file up in the order of a rule's outputs.
+    The last that is not there, or the last of all: it stands for them. Snakemake's time goes with
+    the number of files it is told of, and a suite has many.
     """
-    names = reversed(RESULT_FILES)
-    return [RESULTS / "runs" / run.name / name for name in names for run in runs]
+    missing = [name for name in names if not os.path.exists(folder / name)]
+    return folder / (missing or names)[-1]
+
+
+def run_files(runs):
+    """Return the file of each run that is asked for: the one that says that it is complete, if so."""
+    return [lacking(RESULTS / "runs" / run.name, RESULT_FILES) for run in runs]
 
 
 @functools.cache
@@ -152,55 +159,37 @@ def fitting(runs):
 
 
 def evaluations(runs):
-    """Return the evaluation files of some runs."""
+    """Return the file of each run's evaluations that is asked for."""
     corrupted = EVALUATE.get("corruptions", False)
     return [
-        RESULTS / "runs" / run.name / name
+        lacking(
+            RESULTS / "runs" / run.name, evaluation_files(fitting([run]), corrupted)
+        )
         for run in runs
-        for name in evaluation_files(fitting([run]), corrupted)
     ]
-
-
-def wanting(runs):
-    """Return what is asked for beside tables and figures, with few files to look up.
-
-    What is not there although the tables are, or although its run is complete; the tables ask for
-    all the rest. And a file of each job: of one whose files are there but not known to be whole,
-    as a killed snakemake leaves them, all that is missing behind it is made only so.
-    """
-    made = all(map(os.path.exists, TABLES))
-    complete = [
-        run for run in runs if (RESULTS / "runs" / run.name / COMPLETE).exists()
-    ]
-    files = run_files(runs if made else complete)
-    if made:
-        files += [*LATENCIES, *evaluations(EVALUATED)]
-    missing = [file for file in files if not os.path.exists(file)]
-    return list(dict.fromkeys([*missing, *one_of_each_job()]))
-
-
-def one_of_each_job():
-    """Return a file of each job that computes networks."""
-    made = [
-        RESULTS / "runs" / pack.runs[0].name / COMPLETE
-        for pack in (*TRAININGS, *COMBINATIONS)
-    ]
-    evaluated = [evaluations(pack.runs)[:1] for pack in EVALUATIONS]
-    return [*made, *LATENCIES[:1], *itertools.chain(*evaluated)]
 
 
 def finished(runs):
-    """Return the file of each run that says it is complete.
+    """Return the files that say that runs are complete, as what is made from them needs them.
 
     ancient(): a file that is there is good, since its folder's name holds what it was made from;
     in a clone its modification time says nothing. One that is missing is made, and what
     depends on it is made again.
     """
-    return [ancient(RESULTS / "runs" / run.name / COMPLETE) for run in runs]
+    return list(map(ancient, run_files(runs)))
 
 
-# The last one to be written.
-COMPLETE = RESULT_FILES[-1]
+def of_each_job():
+    """Return a file of each job that computes networks.
+
+    Of a job whose file is there but not known to be whole, as a killed snakemake leaves it, nothing
+    behind ancient() follows: what asks for such a file makes all that is missing behind it.
+    """
+    made = [run_files(pack.runs[:1]) for pack in (*TRAININGS, *COMBINATIONS)]
+    evaluated = [evaluations(pack.runs[:1]) for pack in EVALUATIONS]
+    return [*itertools.chain(*made, *evaluated), *LATENCIES[:1]]
+
+
 RUNS = [planned.run for planned in SUITE.runs]
 TRAININGS = packing.training(SUITE, SITE, GPUS)
 COMBINATIONS = packing.brief(SUITE, "combine", SUITE.combined())

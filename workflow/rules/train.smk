@@ -3,7 +3,8 @@
 # How often each one's time limit will cut it: see onstart.
 CUTS = {}
 for pack in TRAININGS:
-    CUTS[pack.rule] = cuts(pack.runs)
+    minutes = training_minutes(pack.runs)
+    CUTS[pack.rule] = cuts(minutes)
 
     rule:
         name:
@@ -13,10 +14,10 @@ for pack in TRAININGS:
         log:
             f"logs/{SUITE.name}/{pack.log}",
         # Where jobs are packed by time: the longest first, since stragglers come last.
-        priority: training_minutes(pack.runs) if SITE.target_minutes else 0
+        priority: minutes if SITE.target_minutes else 0
         threads: at_once(pack.runs) * max(run.threads for run in pack.runs)
         resources:
-            **demand(pack.runs),
+            **demand(pack.runs, minutes),
         params:
             runs=[run.name for run in pack.runs],
             workers=beside(pack.runs),
@@ -57,7 +58,7 @@ rule latency:
     # All cores: nothing else may run on the device meanwhile.
     threads: lambda wildcards: workflow.cores or 1
     resources:
-        **demand(RUNS[:1]),
+        **demand(RUNS[:1], training_minutes(RUNS[:1])),
     params:
         groups=["--group", *config["latency"]] if "latency" in config else "",
     shell:
