@@ -113,8 +113,8 @@ def measure(arguments: argparse.Namespace) -> int:
     for path in arguments.configs:
         config = read_config(path)
         suite = expand(config)
-        for run in timed(config, suite.runs):
-            latency.measure(run, arguments.root / "results" / suite.name / "latency", here)
+        folder = arguments.root / "results" / suite.name / "latency"
+        latency.measure(timed(config, suite.runs), folder, here)
     return 0
 
 

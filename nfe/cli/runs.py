@@ -136,8 +136,8 @@ def latency(arguments: argparse.Namespace) -> int:
     suite = load_plan(arguments.plan)
     worker = _worker(arguments, suite)
     wanted = set(arguments.group or (group for p in suite.runs for group in p.groups))
-    for planned in (p for p in suite.runs if wanted & set(p.groups)):
-        measure(planned.run, arguments.root / "results" / suite.name / "latency", worker)
+    runs = [planned.run for planned in suite.runs if wanted & set(planned.groups)]
+    measure(runs, arguments.root / "results" / suite.name / "latency", worker)
     return 0
 
 

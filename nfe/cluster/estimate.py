@@ -20,6 +20,7 @@ from nfe.common import strict_yaml
 from nfe.common.errors import unknown
 from nfe.data import outliers, splits
 from nfe.data.base import EXTENDED
+from nfe.suite.outputs import taking_turns
 from nfe.suite.run import Run
 
 GPUS = Path(__file__).with_name("gpus.yaml")
@@ -33,6 +34,11 @@ _SCORING_SECONDS = 15
 # multiply-adds per second of a modest GPU and of a modest CPU core.
 _INFERENCE_SPEED = {True: 2e12, False: 3e10}
 _INFERENCE_BATCH = 500
+# Timing a network (nfe.engine.latency): building it, with its pruning; images in all turns, warm
+# passes included, of up to two forms; what is there in memory over the weights of all.
+_BUILDING_SECONDS = 15
+_TIMED_IMAGES = 2 * 4 * 6 * (1 + 128)
+_DEPLOYED = 1.25
 # Sets of corrupted test images: kinds times severities. Their module needs PyTorch, plans do not.
 CORRUPTED_SETS = 40
 # What a process of its own takes of a GPU before its first tensor, at most.
@@ -242,6 +248,28 @@ def evaluation_minutes(
     """
     each = (evaluation_seconds(run, ood[run.name], corrupted, gpus) for run in runs)
     return _START_MINUTES + math.ceil(sum(each) / 60)
+
+
+def latency_minutes(runs: Iterable[Run], gpus: int) -> int:
+    """Return the time limit of a job that measures the latency of the runs' networks."""
+    found = 0.0
+    for run in (run for group in taking_turns(runs) for run in group.values()):
+        macs = sum(cost(network).inference_macs for network in run.members() or [run])
+        found += _BUILDING_SECONDS + _TIMED_IMAGES * macs / _INFERENCE_SPEED[bool(gpus)]
+    return _START_MINUTES + math.ceil(found / 60)
+
+
+def latency_mb(runs: Iterable[Run]) -> int:
+    """Return the memory of such a job: networks that take turns are there at the same time."""
+    return max(
+        memory_mb(list(group.values()))
+        + math.ceil(_DEPLOYED * sum(_weight_bytes(run) for run in group.values()) / 1e6)
+        for group in taking_turns(runs)
+    )
+
+
+def _weight_bytes(run: Run) -> int:
+    return sum(cost(network).stored_bytes for network in run.members() or [run])
 
 
 def combination_minutes(runs: Sequence[Run]) -> int:

@@ -8,6 +8,7 @@ import copy
 import math
 import statistics
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,20 +78,36 @@ def hardware_macs(network: nn.Module, image: Tensor) -> dict[str, int]:
     return {name: int(getattr(counter, name)) for name in names}
 
 
-@torch.no_grad()
 def latency(
     network: nn.Module, image: Tensor, batch: int, seconds: float = 0.5
 ) -> dict[str, float]:
     """Return the wall time of one warm forward pass: median and quartiles, in milliseconds.
 
-    The device must be otherwise idle. At least 5 passes and at most 200 are timed, for about
-    ``seconds``.
+    See ``passes``; at least 5 are timed.
+    """
+    return spread(passes(network, image, batch, seconds, least=5))
+
+
+def spread(times: Sequence[float]) -> dict[str, float]:
+    """Return the median and the quartiles of at least two times, and how many there are."""
+    low, middle, high = statistics.quantiles(times, n=4)
+    return {"median": middle, "quartile1": low, "quartile3": high, "passes": len(times)}
+
+
+@torch.no_grad()
+def passes(
+    network: nn.Module, image: Tensor, batch: int, seconds: float, least: int
+) -> list[float]:
+    """Return the wall times of warm forward passes, in milliseconds.
+
+    The device must be otherwise idle. At most 200 are timed, for about ``seconds``.
 
     Args:
         network: the network, on the device of ``image``.
         image: one image, (1, channels, h, w).
         batch: images per pass.
         seconds: time to spend on timed passes.
+        least: how many to time, however long they take.
     """
     network.eval()
     images = image.expand(batch, -1, -1, -1).contiguous(memory_format=torch.channels_last)
@@ -104,6 +121,5 @@ def latency(
         return 1000 * (time.perf_counter() - start)
 
     warm = min(timed() for _ in range(3))
-    passes = min(200, max(5, math.ceil(1000 * seconds / warm)))
-    low, middle, high = statistics.quantiles([timed() for _ in range(passes)], n=4)
-    return {"median": middle, "quartile1": low, "quartile3": high, "passes": passes}
+    count = min(200, max(least, math.ceil(1000 * seconds / warm)))
+    return [timed() for _ in range(count)]

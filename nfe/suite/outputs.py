@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nfe.suite.run import Run
@@ -28,6 +28,19 @@ def network_name(run: Run) -> str:
     if key not in _NETWORKS:
         _NETWORKS[key] = _network_name(dataclasses.replace(run, **_TRAINING))
     return _NETWORKS[key]
+
+
+def taking_turns(runs: Iterable[Run]) -> list[dict[str, Run]]:
+    """Return a run of each network by the network's name, those together that are timed in turns.
+
+    These are of one backbone, on one data set, in one precision and on as many threads.
+    """
+    found: dict[tuple[Any, ...], dict[str, Run]] = {}
+    for run in runs:
+        alike = (run.dataset, run.resolution, run.num_classes, run.architecture)
+        group = found.setdefault((*alike, run.precision, run.threads), {})
+        group.setdefault(network_name(run), dataclasses.replace(run, seed=0))
+    return list(found.values())
 
 
 # Of a run's identity, what has no part in its network; here as in all networks' names.

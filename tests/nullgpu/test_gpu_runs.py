@@ -57,7 +57,7 @@ def end_to_end(method: str, precision: str) -> dict[str, Any]:
         execute(run, folders, worker)
         for network in networks(run, folders, worker.device):
             examine(run, network, worker)
-        latency.measure(run, root / "latency", worker)
+        latency.measure([run], root / "latency", worker)
         return {
             "complete": is_complete(run, folders.output),
             "latency": len(list((root / "latency").iterdir())),

@@ -75,7 +75,7 @@ def trained(tmp_path_factory):
             root.run(planned.run), root.artifacts / planned.run.name, runs, root.artifacts
         )
         execute(planned.run, folders, Worker())
-    measure(SUITE.runs[0].run, root.results / "latency", Worker())
+    measure([SUITE.runs[0].run], root.results / "latency", Worker())
     tables.write(SUITE, root.results)
     return root
 

@@ -162,7 +162,7 @@ def test_an_earlier_version_is_not_made(raised, tmp_path: Path, caplog) -> None:
         with pytest.raises(InputError, match=f"{refused.name} {message}"):
             execute(refused, folders, Worker())
         with pytest.raises(InputError, match=message):
-            measure(refused, tmp_path / "latency", Worker())
+            measure([refused], tmp_path / "latency", Worker())
     assert not (tmp_path / "run" / "config.json").exists()
     assert not list((tmp_path / "latency").iterdir())
     command = ["run", "--plan", str(plan), "--root", str(tmp_path)]

@@ -58,7 +58,15 @@ rule latency:
     # All cores: nothing else may run on the device meanwhile.
     threads: lambda wildcards: workflow.cores or 1
     resources:
-        **demand(RUNS[:1], training_minutes(RUNS[:1])),
+        **(
+            growing(
+                estimate.latency_minutes(TIMED, GPUS),
+                estimate.latency_mb(TIMED),
+                on_gpu(),
+            )
+            if TIMED
+            else {}
+        ),
     params:
         groups=["--group", *config["latency"]] if "latency" in config else "",
     shell:
