@@ -38,7 +38,7 @@ WORKFLOW := $(BIN)/snakemake --cores $(CORES)
 
 benchmark: .venv
 	@test -z "$(FRESH)" || rm -rf reproduction
-	$(WORKFLOW) --quiet rules --config output=reproduction
+	NFE_ALLOW_LOAD=1 $(WORKFLOW) --quiet rules --config output=reproduction
 	$(BIN)/nfe-bench diff results/quick reproduction/results/quick
 	@echo "to look at: reproduction/results/quick/index.html"
 

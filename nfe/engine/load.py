@@ -11,8 +11,8 @@ ALLOW = "NFE_ALLOW_LOAD"
 # user and nice hold already.
 _STAT = Path("/proc/stat")
 _BUSY = (0, 1, 2, 5, 6, 7)
-# Of all cores, where that is more than a quarter of one: on a node of many a service may run.
-_SHARE = 0.02
+# Of all cores, where that is more than a quarter of one: among many, others are further away.
+_SHARE = 0.1
 _LEAST = 0.25
 
 

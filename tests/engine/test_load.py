@@ -53,7 +53,7 @@ def test_where_the_kernel_does_not_tell_nothing_is_known(
     assert load.Others().cores() is None
 
 
-@pytest.mark.parametrize(("cores", "allowed"), [(1, 0.25), (12, 0.25), (64, 1.28), (None, 0.25)])
+@pytest.mark.parametrize(("cores", "allowed"), [(1, 0.25), (2, 0.25), (64, 6.4), (None, 0.25)])
 def test_the_limit_is_stated_and_kept(
     cores: int | None, allowed: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
