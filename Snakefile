@@ -36,7 +36,7 @@ onstart:
 rule all:
     default_target: True
     input:
-        of_each_job(),
+        asked_for(),
         TABLES,
         FIGURES,
         PAGE,

@@ -141,6 +141,22 @@ def test_a_deleted_run_is_made_again_alone_and_equal(made):
     assert seconds[0] == seconds[1]
 
 
+def test_whatever_is_missing_is_planned_wherever_it_stands_among_the_files_of_a_job(made):
+    results = made.folder / "results" / "tiny"
+    files = sorted(results.glob("runs/*/metrics.json"))
+    files += [files[-1].with_name("history.csv"), *sorted(results.glob("latency/*.json"))[1:]]
+    assert len(files) > 6
+    for file in files:
+        content = file.read_bytes()
+        file.unlink()
+        planned = made.planned()
+        file.write_bytes(content)
+        beginnings = {name.partition("_")[0] for name in planned}
+        timed = file.parent.name == "latency"
+        assert beginnings & ({"latency"} if timed else {"train", "combine"}), file
+    assert made.planned() == set()
+
+
 def _without_timing(table: str) -> list[list[str]]:
     import csv
 

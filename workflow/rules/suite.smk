@@ -179,15 +179,21 @@ def finished(runs):
     return list(map(ancient, run_files(runs)))
 
 
-def of_each_job():
-    """Return a file of each job that computes networks.
+def asked_for():
+    """Return what is asked for beside tables and figures.
 
-    Of a job whose file is there but not known to be whole, as a killed snakemake leaves it, nothing
-    behind ancient() follows: what asks for such a file makes all that is missing behind it.
+    A file of each job that computes networks: where it is there but not known to be whole, as a
+    killed snakemake leaves it, nothing behind ancient() follows, and what asks for it makes all
+    that is missing behind it. And what is missing although the tables are there; where they are
+    not, they ask for it.
     """
-    made = [run_files(pack.runs[:1]) for pack in (*TRAININGS, *COMBINATIONS)]
-    evaluated = [evaluations(pack.runs[:1]) for pack in EVALUATIONS]
-    return [*itertools.chain(*made, *evaluated), *LATENCIES[:1]]
+    each = [run_files(pack.runs[:1]) for pack in (*TRAININGS, *COMBINATIONS)]
+    each += [evaluations(pack.runs[:1]) for pack in EVALUATIONS]
+    files = [*itertools.chain(*each), *LATENCIES[:1]]
+    if all(map(os.path.exists, TABLES)):
+        behind = [*run_files(RUNS), *LATENCIES, *evaluations(EVALUATED)]
+        files += [file for file in behind if not os.path.exists(file)]
+    return list(dict.fromkeys(files))
 
 
 RUNS = [planned.run for planned in SUITE.runs]
