@@ -35,11 +35,18 @@ TRAINED = [name for name in method_names() if combined_method(settings_class(nam
 # Of 30 steps; behind the first recording, before the last phase of those that have phases.
 STOP = 9
 # Scaled losses, where the gradients' check and the scale are recorded, too.
-CASES = [*itertools.product(TRAINED, ("float32", "bfloat16")), ("single", "float16")]
-CASES += [("local_critic", "float16"), ("dst", "float16")]
+CASES = [(*case, "wrn-10-1") for case in itertools.product(TRAINED, ("float32", "bfloat16"))]
+CASES += [(method, "float16", "wrn-10-1") for method in ("single", "local_critic", "dst")]
+# AdamW, with its warm-up, whose moments are part of what is saved.
+CASES += [
+    (method, "bfloat16", architecture)
+    for method in ("single", "nfe", "mimo", "swag", "laplace")
+    for architecture in ("vit-tiny-2", "convnext-atto-1")
+]
 
+ARCHITECTURES = ("wrn-10-1", "resnet18", "vgg16", "vit-tiny-4", "convnext-atto-2")
 # vgg16's large head, above 64 pixels, holds 100 million weights: of two methods only.
-BUILT = [(m, a, 32) for m in TRAINED for a in ("wrn-10-1", "resnet18", "vgg16")]
+BUILT = [(m, a, 32) for m in TRAINED for a in ARCHITECTURES]
 BUILT += [(m, "vgg16", 96) for m in ("single", "nfe")]
 
 
@@ -72,11 +79,11 @@ def check_same(one: Trained, other: Trained) -> None:
         assert torch.equal(value, theirs[name]), name
 
 
-@pytest.mark.parametrize(("method", "precision"), CASES)
+@pytest.mark.parametrize(("method", "precision", "architecture"), CASES)
 def test_recorded_and_resumed_steps_give_the_bits_of_direct_ones(
-    method: str, precision: str, tmp_path: Path
+    method: str, precision: str, architecture: str, tmp_path: Path
 ) -> None:
-    run = specified(method, precision)
+    run = specified(method, precision, architecture)
     recorded, direct = Trainer(run, data_of(run)), Trainer(run, data_of(run), record=False)
     calm = recorded.train()
     assert recorded._recorder is not None
