@@ -5,9 +5,14 @@
 - confirmatory: the family that the note of config/tiny-imagenet-20.yaml states, accuracy alone.
 - equal time: each timed method against the single network trained for longer: the longest of its
   trainings that takes no more time by the measured steps (gpu_nvidia-h200.csv, WRN-10-2).
-- other methods: each method of the groups rivals and further against the single network.
-- other methods, distillation, grouping ratio, exits: on the seeds that both sides have, paired;
-  comparisons.csv has them with all of one side's ten seeds, unpaired, or not at all.
+- other methods: each method of the groups rivals, further and later against the single network.
+- fifty epochs: each setting of the groups long and long_rivals against the single network there.
+- recipe: OSKD against the single network at OSKD's rate and decay, and that against the single
+  network at its own.
+- distillation, grouping ratio, exits: against what differs from a setting in nothing else.
+
+All are on the seeds that both sides have, paired; comparisons.csv has some of them with all of one
+side's seeds, unpaired.
 
 Writes families_tiny-imagenet-20.csv, from the suite's tables and per-image files alone.
 """
@@ -46,10 +51,9 @@ COLUMNS = (
     "baseline_seeds",
 )
 LENGTHS = (24, 30, 40, 60)
-LONGER = (
-    "tiny-imagenet 32×32 (20-classes-drawn-1-250-per-class-extended-test), wrn-10-2, "
-    "{} epochs, protocol equal: single, M 1"
-)
+SINGLE = "single, M 1, lr 0.0649, weight decay 0.000871"
+AS_OSKD = "single, M 1, lr 0.274, weight decay 1.21e-05"
+OSKD = "oskd, M 1, distillation 0.545"
 DISTILLATION = 0.459
 Settings = dict[str, list[comparison.Row]]
 # Labels of a setting and of its baseline, and how much time the setting takes where that matters.
@@ -79,11 +83,18 @@ def confirmatory() -> list[Pair]:
         (nfe(n, granularity), baseline, None)
         for n in (2, 3)
         for granularity in ("weight", "alternating")
-        for baseline in ("single, M 1", f"deep_ensemble, M {n}", f"narrow_ensemble, M {n}")
+        for baseline in (SINGLE, f"deep_ensemble, M {n}", f"narrow_ensemble, M {n}")
     ]
 
 
-def equal_time() -> list[Pair]:
+def longer(settings: Settings, epochs: int) -> str:
+    """Return the label of the single network that was trained for so many epochs."""
+    wanted = {"method": "single", "architecture": "wrn-10-2", "epochs": str(epochs)}
+    (found,) = [label for label, rows in settings.items() if wanted.items() <= rows[0].items()]
+    return found
+
+
+def equal_time(settings: Settings) -> list[Pair]:
     """Return each timed setting with the longest single network of no more time."""
     with STEPS.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["architecture"] == "wrn-10-2"]
@@ -99,23 +110,29 @@ def equal_time() -> list[Pair]:
         "narrow_ensemble, M 3": steps["narrow_ensemble M = 3"],
     }
     return [
-        (label, LONGER.format(max(n for n in LENGTHS if n <= 20 * ratio)), ratio)
+        (label, longer(settings, max(n for n in LENGTHS if n <= 20 * ratio)), ratio)
         for label, ratio in ratios.items()
     ]
 
 
-def of_few_seeds(settings: Settings) -> dict[str, list[Pair]]:
-    """Return the pairs of which one side has three or five seeds and the other ten."""
+def exploratory(settings: Settings) -> dict[str, list[Pair]]:
+    """Return the pairs of each question that was asked after the runs, or of few seeds."""
     shares = ("0.1/0.9", "0.2/0.8", "0.3/0.7", "0.7/0.3", "0.8/0.2", "0.9/0.1")
-    others = [
-        label for group in ("rivals", "further") for label in comparison.in_group(settings, group)
-    ]
+    fifty = longer(settings, 50)
     return {
-        "other methods": [(label, "single, M 1", None) for label in others],
+        "other methods": _against(settings, ("rivals", "further", "later"), SINGLE),
+        "fifty epochs": _against(settings, ("long", "long_rivals"), fifty),
+        "recipe": [(OSKD, AS_OSKD, None), (AS_OSKD, SINGLE, None)],
         "distillation": [(nfe(n), nfe(n, distillation=0), None) for n in (2, 3)],
         "grouping ratio": [(nfe(2, ratio=share), nfe(2), None) for share in shares],
         "exits": [(nfe(2, stages="2"), nfe(2), None)],
     }
+
+
+def _against(settings: Settings, groups: Sequence[str], baseline: str) -> list[Pair]:
+    """Return each setting of the groups with the baseline."""
+    labels = [label for group in groups for label in comparison.in_group(settings, group)]
+    return [(label, baseline, None) for label in labels if label != baseline]
 
 
 def compared(settings: Settings, pair: Pair) -> list[dict[str, Any]]:
@@ -147,8 +164,8 @@ def table() -> bytes:
     settings = read_settings(RESULTS)
     metrics = ("accuracy", "nll", "ece")
     found = [*family(settings, "confirmatory", confirmatory(), ("accuracy",))]
-    found += family(settings, "equal time", equal_time(), metrics)
-    for question, pairs in of_few_seeds(settings).items():
+    found += family(settings, "equal time", equal_time(settings), metrics)
+    for question, pairs in exploratory(settings).items():
         found += family(settings, question, pairs, metrics)
     rows = []
     for record in found:

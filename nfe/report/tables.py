@@ -241,13 +241,13 @@ SHOWN = (
 _TOLD = ("members", "exits", "exit_stages", "pruning", "sparsity", "grouping", "ratio")
 
 
-def _compared(rows: Sequence[Row]) -> set[str]:
-    """Return the recipe's fields, and the further settings, in which rows of a method differ."""
+def _compared(rows: Sequence[Row]) -> set[tuple[str, str]]:
+    """Return the fields in which rows of a method differ, each with that method's name."""
     values: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         for key, value in details(row).items():
             values.setdefault((row["method"], key), set()).add(str(value))
-    return {key for (_, key), found in values.items() if len(found) > 1}
+    return {field for field, found in values.items() if len(found) > 1}
 
 
 def details(row: Row) -> dict[str, Any]:
@@ -257,9 +257,18 @@ def details(row: Row) -> dict[str, Any]:
     return {**json.loads(row["recipe"]), **further}
 
 
-def setting_words(row: Row, compared: set[str]) -> str:
-    """Return what tells a summary row from the others of its method, in words."""
-    told = {key: value for key, value in details(row).items() if key in compared}
+def setting_words(row: Row, compared: set[tuple[str, str]]) -> str:
+    """Return what tells a summary row from the others of its method, in words.
+
+    A setting in which one method's rows differ is told of all methods that have it; of the recipe,
+    which all have, only what the method's own rows differ in.
+    """
+    recipe, keys = json.loads(row["recipe"]), {key for _, key in compared}
+    told = {
+        key: value
+        for key, value in details(row).items()
+        if (row["method"], key) in compared or (key in keys and key not in recipe)
+    }
     about = {
         "pruning": row["pruning"] if row["pruning"] != "none" else "",
         "s": row["sparsity"] if row["pruning"] != "none" else "",
@@ -271,7 +280,7 @@ def setting_words(row: Row, compared: set[str]) -> str:
     return ", ".join(f"{k} {v}" for k, v in about.items() if v not in ("", None))
 
 
-def _shown(row: Row, compared: set[str]) -> list[str]:
+def _shown(row: Row, compared: set[tuple[str, str]]) -> list[str]:
     """Return a summary row as a reader wants to see it."""
     cells = {
         **row,
