@@ -85,6 +85,10 @@ class CombinesRuns(Settings):
         """Return the seeds of the runs of ``member_method`` that replicate ``seed`` combines."""
         raise NotImplementedError
 
+    def member_settings(self) -> dict[str, Any]:
+        """Return the settings of those runs, by name; all others are their method's defaults."""
+        return {}
+
 
 @cache
 def _points(group: str) -> tuple[EntryPoint, ...]:
@@ -148,3 +152,12 @@ def combined_method(settings: Settings | type[Settings]) -> str | None:
     """Return the name of the method whose runs are combined; None where a run trains itself."""
     kind = settings if isinstance(settings, type) else type(settings)
     return kind.member_method if issubclass(kind, CombinesRuns) else None
+
+
+def settings_of_members(settings: CombinesRuns) -> Settings:
+    """Return the settings of the runs that are combined; needs no architecture.
+
+    Raises:
+        InputError: their method does not take the settings that are passed on to it.
+    """
+    return settings_class(settings.member_method).from_settings(settings.member_settings())
