@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.settings.multi_swag import MultiSwagSettings
-from baselines.swag import Posterior
+from baselines.shared.posterior import Posterior
 from nfe.method import Context, Method
 
 
