@@ -31,6 +31,10 @@ class MultiSwagSettings(SwagSettings, CombinesRuns):
 
     modes: Number = 3
 
+    def ensemble_size(self) -> int:
+        """Return the number of all draws of all modes."""
+        return self.modes * self.members
+
     def member_seeds(self, seed: int) -> list[int]:
         """Return the seeds of the SWAG runs; replicates share none."""
         return list(range(seed * self.modes, (seed + 1) * self.modes))

@@ -66,6 +66,12 @@ class Settings:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
+    def ensemble_size(self) -> int | None:
+        """Return how many members a prediction has; None where the settings do not say."""
+        told = self.settings()
+        members = told.get("members") or told.get("exits")
+        return members if isinstance(members, int) else None
+
     def trainings(self) -> int:
         """Return how many times a run of this method takes its epochs, one after the other."""
         return 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from fabricated import fabricate
 from PIL import Image
 from rivals import context, method
 from scipy.special import softmax
@@ -19,6 +20,7 @@ from nfe.engine.prediction import predict
 from nfe.engine.runner import RunFolders, Worker, execute
 from nfe.evaluation import cost
 from nfe.method import settings_class
+from nfe.report import tables
 from nfe.suite.expansion import Suite, expand
 from nfe.suite.run import Run, from_identity, specify
 
@@ -167,7 +169,7 @@ def test_the_prediction_is_the_mean_of_all_draws_of_all_modes(
     finished: tuple[Run, RunFolders], tmp_path: Path
 ) -> None:
     """Against SWAG runs by themselves, whose probabilities are averaged by hand."""
-    _, folders = finished
+    run, folders = finished
     shown = []
     for seed in (0, 1):
         at = tmp_path / str(seed)
@@ -181,7 +183,7 @@ def test_the_prediction_is_the_mean_of_all_draws_of_all_modes(
     mean = np.mean([softmax(logits.astype(np.float64), -1) for logits in every], axis=0)
     labels = shown[0]["test_labels"]
     metrics = read_json(folders.output / "metrics.json")
-    assert metrics["members"] == 4
+    assert metrics["members"] == run.method_settings().ensemble_size() == 4
     assert metrics["accuracy"] == pytest.approx(100 * np.mean(mean.argmax(-1) == labels))
     nll = -np.log(mean[np.arange(len(labels)), labels]).mean()
     assert metrics["nll"] == pytest.approx(nll, abs=1e-6)
@@ -226,3 +228,12 @@ def test_the_network_has_the_modes_side_by_side() -> None:
     alone = [mode(images) for mode in mixture.eval().ensembles]  # type: ignore[union-attr, operator]
     assert [logits.shape for logits in alone] == [(3, 2, 5)] * 3
     torch.testing.assert_close(mixture(images), torch.cat(alone, dim=1))
+
+
+def test_a_failed_run_has_as_many_members_in_the_table(tmp_path: Path) -> None:
+    """What no prediction tells is told by the settings: draws times modes."""
+    planned = suite({"method": "multi_swag", **SHORT})
+    fabricate(planned, tmp_path, failed=[run.name for run in of(planned, "multi_swag")])
+    rows = {row["method"]: row for row in tables.run_rows(planned, tmp_path)}
+    assert (rows["multi_swag"]["status"], rows["multi_swag"]["members"]) == ("failed", "4")
+    assert (rows["swag"]["status"], rows["swag"]["members"]) == ("ok", "2")
