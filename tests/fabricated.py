@@ -19,8 +19,7 @@ CLASSES = 10
 
 
 def members_of(run: Run) -> int:
-    settings = run.settings
-    return int(settings.get("members") or settings.get("exits") or (1 if not settings else 3))
+    return run.method_settings().ensemble_size() or (1 if not run.settings else 3)
 
 
 def predictions(run: Run, images: int) -> tuple[np.ndarray, np.ndarray]:

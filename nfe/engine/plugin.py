@@ -88,9 +88,8 @@ class _Trial:
         with torch.no_grad():
             logits = self._network(images)
         self._check_logits("network", logits, len(images))
-        settings = self._method.settings()
-        members = settings.get("members", settings.get("exits"))
-        if isinstance(members, int) and logits.shape[1] != members:
+        members = self._method.ensemble_size()
+        if members is not None and logits.shape[1] != members:
             raise self._refuse(
                 f"network: {logits.shape[1]} members of logits {tuple(logits.shape)}",
                 f"{members}, as the settings say",

@@ -66,6 +66,12 @@ class Settings:
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
+    def ensemble_size(self) -> int | None:
+        """Return how many members a prediction has; None where the settings do not say."""
+        told = self.settings()
+        members = told.get("members") or told.get("exits")
+        return members if isinstance(members, int) else None
+
     def trainings(self) -> int:
         """Return how many times a run of this method takes its epochs, one after the other."""
         return 1
@@ -84,6 +90,10 @@ class CombinesRuns(Settings):
     def member_seeds(self, seed: int) -> list[int]:
         """Return the seeds of the runs of ``member_method`` that replicate ``seed`` combines."""
         raise NotImplementedError
+
+    def member_settings(self) -> dict[str, Any]:
+        """Return the settings of those runs, by name; all others are their method's defaults."""
+        return {}
 
 
 @cache
@@ -148,3 +158,12 @@ def combined_method(settings: Settings | type[Settings]) -> str | None:
     """Return the name of the method whose runs are combined; None where a run trains itself."""
     kind = settings if isinstance(settings, type) else type(settings)
     return kind.member_method if issubclass(kind, CombinesRuns) else None
+
+
+def settings_of_members(settings: CombinesRuns) -> Settings:
+    """Return the settings of the runs that are combined; needs no architecture.
+
+    Raises:
+        InputError: their method does not take the settings that are passed on to it.
+    """
+    return settings_class(settings.member_method).from_settings(settings.member_settings())

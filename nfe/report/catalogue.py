@@ -113,8 +113,9 @@ METHODS = _entries(
         "laplace": "Laplace",
         "hydra": "Hydra",
         "stochastic_depth": "Stochastic depth",
+        "multi_swag": "MultiSWAG",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*pdh",
+    "osD^v<>PX*pdh8HosD^v<>PX*pdh8",
 )
 PRUNERS = _entries(
     {

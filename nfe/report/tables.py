@@ -121,7 +121,7 @@ def _identity(suite: Suite, planned: Planned) -> dict[str, Any]:
         "subset": run.subset,
         "architecture": run.architecture,
         "method": run.method,
-        "members": settings.get("members") or settings.get("exits"),
+        "members": run.method_settings().ensemble_size(),
         "exit_stages": settings.get("exit_stages"),
         "pruning": settings.get("pruning"),
         "sparsity": settings.get("sparsity"),

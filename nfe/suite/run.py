@@ -16,7 +16,7 @@ from nfe.common.errors import InputError, unknown
 from nfe.common.modes import AUTO, PRECISIONS
 from nfe.common.settings import kinds
 from nfe.method.recipe import Recipe, recipe_of
-from nfe.method.settings import CombinesRuns, Settings, settings_class
+from nfe.method.settings import CombinesRuns, Settings, settings_class, settings_of_members
 from nfe.suite import versions
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Run:
         base = dataclasses.replace(
             self,
             method=method.member_method,
-            settings=_settings(method.member_method, self),
+            settings=settings_of_members(method).resolved(self.backbone).settings(),
             versions=versions.of_member(self.versions),
         )
         return [dataclasses.replace(base, seed=seed) for seed in method.member_seeds(self.seed)]
@@ -229,10 +229,6 @@ def _distinctive(run: Run) -> dict[str, Any]:
             if cls.from_settings(fewer).resolved(backbone).settings() == run.settings:
                 telling = fewer
     return telling
-
-
-def _settings(method: str, run: Run) -> dict[str, Any]:
-    return settings_class(method)().resolved(run.backbone).settings()
 
 
 def _readable(value: Any) -> str:

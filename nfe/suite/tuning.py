@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from nfe.backbones import architecture
 from nfe.common.errors import InputError, unknown
 from nfe.common.settings import kinds
-from nfe.method.settings import combined_method, method_names, settings_class
+from nfe.method.settings import CombinesRuns, combined_method, method_names, settings_class
 
 # The first coordinates of every point, for every method.
 RECIPE = ("lr", "weight_decay")
@@ -241,9 +241,7 @@ class Tuned:
         method = choice["method"]
         point = self.points.get(_learner(method), Point())
         _check_optimizer(point, choice)
-        # An ensemble of separate runs shares their recipe, or it could not share the runs.
-        own = point if _learner(method) == method else Point(point.recipe)
-        return [_with(own, choice)]
+        return [_with(_passed_on(point, method), choice)]
 
     def untuned(self, methods: Iterable[str]) -> list[str]:
         """Return the methods without a point, where others have one."""
@@ -314,6 +312,19 @@ def _check_optimizer(point: Point, choice: Mapping[str, Any]) -> None:
 def _learner(method: str) -> str:
     """Return the method whose runs are trained."""
     return combined_method(settings_class(method)) or method
+
+
+def _passed_on(point: Point, method: str) -> Point:
+    """Return what a method takes of its learner's point: all of its own.
+
+    An ensemble of separate runs takes their recipe, and those of their settings that it passes on
+    to them: with others it could not share the runs.
+    """
+    cls = settings_class(method)
+    if not issubclass(cls, CombinesRuns):
+        return point
+    shared = cls().member_settings()
+    return Point(point.recipe, {k: v for k, v in point.settings.items() if k in shared})
 
 
 def _with(point: Point, choice: Mapping[str, Any]) -> dict[str, Any]:

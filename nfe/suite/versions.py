@@ -10,7 +10,12 @@ from typing import Any
 
 from nfe import data as datasets
 from nfe.common.errors import InputError, unknown
-from nfe.method.settings import combined_method, method_names, settings_class
+from nfe.method.settings import (
+    CombinesRuns,
+    method_names,
+    settings_class,
+    settings_of_members,
+)
 from nfe.pruning import choices as pruning
 
 # What of a run has a version: its method, the method of the runs that it combines, the pruning
@@ -22,9 +27,10 @@ def subjects(method: str, settings: Mapping[str, Any], dataset: str) -> dict[str
     """Return the name of what each key is about, for a run with these settings."""
     found = {"method": method, "data": dataset}
     used = settings
-    if member := combined_method(settings_class(method)):
-        found["member"] = member
-        used = settings_class(member)().settings()
+    cls = settings_class(method)
+    if issubclass(cls, CombinesRuns):
+        found["member"] = cls.member_method
+        used = settings_of_members(cls.from_settings(settings)).settings()
     if (name := used.get("pruning", "none")) != "none" and used.get("sparsity") != 0:
         found["pruning"] = name
     return found

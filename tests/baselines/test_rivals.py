@@ -587,6 +587,7 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("oskd", {"distillation": -1}, "distillation is -1: allowed: numbers from 0"),
         ("oskd", {"temperature": 0}, "temperature is 0: allowed: numbers above 0"),
         ("self_distilled", {"trust": 1}, "trust is 1: allowed: numbers above 0 and below 1"),
+        ("multi_swag", {"modes": 1}, "modes is 1: allowed: whole numbers from 2"),
         ("swag", {"rank": 1}, "rank is 1: allowed: whole numbers from 2"),
         ("swag", {"rate": 1.5}, "rate is 1.5: allowed: numbers above 0 to 1"),
         ("swag", {"scale": -1}, "scale is -1: allowed: numbers from 0"),

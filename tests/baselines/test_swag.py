@@ -9,7 +9,7 @@ from phases import specified
 from rivals import method
 from torch import Tensor, nn
 
-from baselines.swag import Posterior
+from baselines.shared.posterior import Posterior
 from nfe import data as datasets
 from nfe.engine.trainer import Trainer
 from nfe.method import SGD, Recipe, Step
