@@ -5,7 +5,8 @@
 - confirmatory: the family that the note of config/tiny-imagenet-20.yaml states, accuracy alone.
 - equal time: each timed method against the single network trained for longer: the longest of its
   trainings that takes no more time by the measured steps (gpu_nvidia-h200.csv, WRN-10-2).
-- other methods: each method of the groups rivals, further and later against the single network.
+- other methods: each method of the groups rivals, further, later and modes against the single
+  network.
 - fifty epochs: each setting of the groups long and long_rivals against the single network there.
 - recipe: OSKD against the single network at OSKD's rate and decay, and that against the single
   network at its own.
@@ -120,7 +121,7 @@ def exploratory(settings: Settings) -> dict[str, list[Pair]]:
     shares = ("0.1/0.9", "0.2/0.8", "0.3/0.7", "0.7/0.3", "0.8/0.2", "0.9/0.1")
     fifty = longer(settings, 50)
     return {
-        "other methods": _against(settings, ("rivals", "further", "later"), SINGLE),
+        "other methods": _against(settings, ("rivals", "further", "later", "modes"), SINGLE),
         "fifty epochs": _against(settings, ("long", "long_rivals"), fifty),
         "recipe": [(OSKD, AS_OSKD, None), (AS_OSKD, SINGLE, None)],
         "distillation": [(nfe(n), nfe(n, distillation=0), None) for n in (2, 3)],
