@@ -42,14 +42,17 @@ benchmark: .venv
 	$(BIN)/nfe-bench diff results/quick reproduction/results/quick
 	@echo "to look at: reproduction/results/quick/index.html"
 
+# Files that take longest come first, as tests/conftest.py has them.
+BY_FILE := -n auto --dist loadfile --no-loadscope-reorder --durations=25
+
 test: .venv
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest $(BY_FILE)
 
 test-slow: .venv
-	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+	$(BIN)/python -m pytest $(BY_FILE) -m slow
 
 test-nullgpu: .venv
-	$(BIN)/python -m pytest -n auto --dist loadfile tests/nullgpu
+	$(BIN)/python -m pytest $(BY_FILE) tests/nullgpu
 
 # Three clusters side by side: the tests wait more than they compute.
 test-slurm: .venv

@@ -13,6 +13,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # Tests run side by side: what the others do would have latencies refused.
 os.environ["NFE_ALLOW_LOAD"] = "1"
 
+# Whose files take minutes each: begun last, one of them would leave the other cores idle.
+LONG = ("workflow", "suite", "docs", "engine", "cluster", "benchmarks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the folders whose files take longest first, in an order that every worker has."""
+    folders = dict(zip(LONG, range(len(LONG)), strict=True))
+    items.sort(key=lambda item: folders.get(item.path.relative_to(ROOT).parts[1], len(LONG)))
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
