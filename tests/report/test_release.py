@@ -216,3 +216,27 @@ def test_a_setting_keeps_its_row_where_a_larger_suite_gives_it_a_longer_name(ori
     assert "temperature 4" in said.partition("New: ")[2].partition("\n")[0]
     assert "Gone: " not in said
     assert f"{len(rows) - 1} settings are in both; 0 of their means moved" in said
+
+
+def test_a_name_that_has_become_another_settings_does_not_pair_the_two(origin, tmp_path):
+    """One network at 20 epochs; then at 30 too, and at 20 with another rate, which is told of."""
+    with open(origin.results / "summary.csv", newline="") as file:
+        single = next(row for row in csv.DictReader(file) if row["method"] == "single")
+    longer = {**single, "epochs": "30", "accuracy_mean": "12.0000"}
+    faster = {
+        **single,
+        "lr": "0.9",
+        "recipe": json.dumps(json.loads(single["recipe"]) | {"lr": 0.9}),
+    }
+    before, after = tmp_path / "1.0.0", tmp_path / "1.1.0"
+    for folder, rows in ((before, [single]), (after, [single, longer, faster])):
+        folder.mkdir()
+        shutil.copy(origin.results / "runs.csv", folder)
+        with open(folder / "summary.csv", "w", newline="") as file:
+            writer = csv.DictWriter(file, single)
+            writer.writeheader()
+            writer.writerows(rows)
+    said = moved("quick", "1.1.0", after, before)
+    assert said.count("New: ") == 2
+    assert "Gone: " not in said
+    assert "1 settings are in both; 0 of their means moved" in said

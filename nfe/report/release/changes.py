@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nfe.report.schema import METRICS, SETTING, SINCE_2, newest, text
 from nfe.report.table_diff import compare
-from nfe.report.tables import RECIPE, Row, labels
+from nfe.report.tables import RECIPE, Row, labels, title
 
 
 def moved(suite_name: str, version: str, folder: Path, previous: Path | None) -> str:
@@ -56,13 +56,17 @@ def _settings(folder: Path) -> dict[str, Row]:
 def _renamed(before: dict[str, Row], after: dict[str, Row]) -> dict[str, Row]:
     """Return the old settings under the names that they have now.
 
-    What tells settings apart stands in their names, so those of a larger suite can be longer.
+    What tells settings apart stands in their names: those of a larger suite can be longer, and a
+    name can have become another setting's. Where no setting now is the old one, as with columns of
+    an older schema, one of its name is, unless that is known to be another.
     """
-    names = {_identity(row): name for name, row in after.items() if name not in before}
-    return {
-        name if name in after else names.get(_identity(row), name): row
-        for name, row in before.items()
-    }
+    now = {_identity(row): name for name, row in after.items()}
+    taken = {now[identity] for row in before.values() if (identity := _identity(row)) in now}
+    found = {}
+    for name, row in before.items():
+        own = f"{title(row)}: {name}" if name in taken else name
+        found[now.get(_identity(row), own)] = row
+    return found
 
 
 def _identity(row: Row) -> tuple[str, ...]:
