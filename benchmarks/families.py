@@ -7,6 +7,8 @@
   trainings that takes no more time by the measured steps (gpu_nvidia-h200.csv, WRN-10-2).
 - other methods: each method of the groups rivals, further, later and modes against the single
   network.
+- equal time at fifty: compact fission, N = 2, for 50 epochs against the single network for 60. Its
+  other divisions would need a single network trained for longer than any was.
 - fifty epochs: each setting of the groups long and long_rivals against the single network there.
 - recipe: OSKD against the single network at OSKD's rate and decay, and that against the single
   network at its own.
@@ -95,12 +97,17 @@ def longer(settings: Settings, epochs: int) -> str:
     return found
 
 
-def equal_time(settings: Settings) -> list[Pair]:
-    """Return each timed setting with the longest single network of no more time."""
+def ratios() -> dict[str, float]:
+    """Return how many times the single network's seconds a step of each timed setting takes."""
     with STEPS.open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["architecture"] == "wrn-10-2"]
-    steps = {row["setting"]: float(row["value"]) for row in rows if row["measure"] == "to single"}
-    ratios = {
+    return {row["setting"]: float(row["value"]) for row in rows if row["measure"] == "to single"}
+
+
+def equal_time(settings: Settings) -> list[Pair]:
+    """Return each timed setting with the longest single network of no more time."""
+    steps = ratios()
+    timed = {
         nfe(2): steps["nfe N = 2"],
         nfe(3): steps["nfe N = 3"],
         nfe(2, "alternating"): steps["nfe N = 2, alternating"],
@@ -112,8 +119,15 @@ def equal_time(settings: Settings) -> list[Pair]:
     }
     return [
         (label, longer(settings, max(n for n in LENGTHS if n <= 20 * ratio)), ratio)
-        for label, ratio in ratios.items()
+        for label, ratio in timed.items()
     ]
+
+
+def equal_time_at_fifty(settings: Settings) -> list[Pair]:
+    """Return the one setting of 50 epochs of whose time a single network was trained."""
+    ratio = ratios()["nfe N = 2, alternating"]
+    label = "nfe, M 2, ratio 0.5/0.5, exits after 1, granularity alternating"
+    return [(label, longer(settings, max(n for n in LENGTHS if n <= 50 * ratio)), ratio)]
 
 
 def exploratory(settings: Settings) -> dict[str, list[Pair]]:
@@ -166,6 +180,7 @@ def table() -> bytes:
     metrics = ("accuracy", "nll", "ece")
     found = [*family(settings, "confirmatory", confirmatory(), ("accuracy",))]
     found += family(settings, "equal time", equal_time(settings), metrics)
+    found += family(settings, "equal time at fifty", equal_time_at_fifty(settings), metrics)
     for question, pairs in exploratory(settings).items():
         found += family(settings, question, pairs, metrics)
     rows = []
