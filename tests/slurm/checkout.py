@@ -50,6 +50,13 @@ class Checkout:
             copy(source, folder / name)
         self.configure(config)
 
+    @classmethod
+    def standing(cls, folder: Path, suite: str) -> "Checkout":
+        """Return one that another process has made."""
+        found = cls.__new__(cls)
+        found.folder, found.suite = folder, suite
+        return found
+
     def configure(self, config: dict[str, Any]) -> None:
         """Write the suite's configuration."""
         (self.folder / "suite.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

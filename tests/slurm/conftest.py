@@ -1,6 +1,8 @@
 """The cluster of all tests, and suites to make on it."""
 
+import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,10 +21,19 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """The suite of the tests below, made here without SLURM."""
-    checkout = Checkout(tmp_path_factory.mktemp("local") / "checkout", DISTURBED)
-    checkout.finish(checkout.start(dict(os.environ), "--cores", "2"))
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Checkout:
+    """The suite of the tests below, made here without SLURM, once for all workers."""
+    own = tmp_path_factory.getbasetemp()
+    common = own if worker_id == "master" else own.parent
+    folder, made = common / "undisturbed", common / "undisturbed.made"
+    with (common / "undisturbed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if made.exists():
+            return Checkout.standing(folder, DISTURBED["suite"])
+        shutil.rmtree(folder, ignore_errors=True)
+        checkout = Checkout(folder, DISTURBED)
+        checkout.finish(checkout.start(dict(os.environ), "--cores", "2"))
+        made.touch()
     return checkout
 
 
