@@ -88,7 +88,13 @@ def test_names_made_from_coordinates_do_not_count():
     assert not same_drawing(one, one.replace('x="1"', 'x="1.02"'))
 
 
+# Of the others the documented ``nfe-bench verify`` says so, which tests/docs runs.
+VERIFIED = {"quick", "tiny-imagenet-20", "tiny-imagenet-cpu"}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("suite", sorted(path.name for path in (ROOT / "figures").iterdir()))
+@pytest.mark.parametrize(
+    "suite", sorted({path.name for path in (ROOT / "figures").iterdir()} - VERIFIED)
+)
 def test_no_released_figure_is_stale(suite):
     assert list(stale(ROOT / "results" / suite)) == []
