@@ -58,7 +58,12 @@ def test_marks_stand_at_their_costs_and_accuracies(path):
     drawing, wanted = Drawing(path), settings(rows_of(path))
     for column, panel in enumerate(drawing.panels):
         cost, factor = COSTS[column % 3]
-        there = {run for run, s in wanted.items() if s[cost].notna().all()}
+        shown = wanted
+        if cost.startswith("latency"):
+            # Times of two devices do not compare: those of the most frequent one are drawn.
+            device = pd.concat(wanted.values())["latency_device"].mode()
+            shown = {r: s for r, s in wanted.items() if s["latency_device"].isin(device[:1]).all()}
+        there = {run for run, s in shown.items() if s[cost].notna().all()}
         marks = panel.marks()
         assert set(marks) == there
         for run, ((x, y),) in marks.items():
