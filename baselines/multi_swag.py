@@ -1,25 +1,11 @@
 """MultiSWAG (Wilson & Izmailov, NeurIPS 2020): several SWA-Gaussian runs, averaged."""
 
-from collections.abc import Iterable
-
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from baselines.settings.multi_swag import MultiSwagSettings
 from baselines.shared.posterior import Posterior
+from baselines.shared.side_by_side import SideBySide
 from nfe.method import Context, Method
-
-
-class Mixture(nn.Module):
-    """Ensembles of logits (batch, members, classes) side by side, all of equal weight."""
-
-    def __init__(self, ensembles: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.ensembles = nn.ModuleList(ensembles)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of every member of every ensemble, (batch, members, classes)."""
-        return torch.cat([ensemble(x) for ensemble in self.ensembles], dim=1)
 
 
 class MultiSwag(MultiSwagSettings, Method):
@@ -27,7 +13,9 @@ class MultiSwag(MultiSwagSettings, Method):
 
     def network(self, context: Context) -> nn.Module:
         """Return the modes side by side, untrained: what inference costs is measured on it."""
-        return Mixture(
+        modes = SideBySide(
             Posterior([context.backbone() for _ in range(self.members)], context.seed)
             for _ in range(self.modes)
         )
+        # All draws of all modes count alike: (batch, modes, draws, classes), in one row.
+        return nn.Sequential(modes, nn.Flatten(1, 2))

@@ -69,14 +69,17 @@ def nfe(
     *,
     ratio: str = "",
     stages: str = "",
-    distillation: float = DISTILLATION,
+    distillation: float | None = DISTILLATION,
 ) -> str:
-    """Return the label of a setting of fission on WRN-10-2."""
+    """Return the label of a setting of fission on WRN-10-2.
+
+    ``distillation`` is None where no other setting of those epochs differs in it: it is not told.
+    """
     ratio = ratio or {2: "0.5/0.5", 3: "0.333/0.333/0.333"}[exits]
     stages = stages or {2: "1", 3: "1+2"}[exits]
+    distilled = "" if distillation is None else f"distillation {distillation:g}, "
     return (
-        f"nfe, M {exits}, ratio {ratio}, exits after {stages}, "
-        f"distillation {distillation:g}, granularity {granularity}"
+        f"nfe, M {exits}, ratio {ratio}, exits after {stages}, {distilled}granularity {granularity}"
     )
 
 
@@ -117,17 +120,18 @@ def equal_time(settings: Settings) -> list[Pair]:
         "deep_ensemble, M 3": 3.0,
         "narrow_ensemble, M 3": steps["narrow_ensemble M = 3"],
     }
-    return [
-        (label, longer(settings, max(n for n in LENGTHS if n <= 20 * ratio)), ratio)
-        for label, ratio in timed.items()
-    ]
+    return [_of_no_more_time(settings, label, 20, ratio) for label, ratio in timed.items()]
 
 
 def equal_time_at_fifty(settings: Settings) -> list[Pair]:
     """Return the one setting of 50 epochs of whose time a single network was trained."""
-    ratio = ratios()["nfe N = 2, alternating"]
-    label = "nfe, M 2, ratio 0.5/0.5, exits after 1, granularity alternating"
-    return [(label, longer(settings, max(n for n in LENGTHS if n <= 50 * ratio)), ratio)]
+    label = nfe(2, "alternating", distillation=None)
+    return [_of_no_more_time(settings, label, 50, ratios()["nfe N = 2, alternating"])]
+
+
+def _of_no_more_time(settings: Settings, label: str, epochs: int, ratio: float) -> Pair:
+    """Return a setting with the longest single network that takes no more time than it."""
+    return label, longer(settings, max(n for n in LENGTHS if n <= epochs * ratio)), ratio
 
 
 def exploratory(settings: Settings) -> dict[str, list[Pair]]:

@@ -19,7 +19,7 @@ LONG = ("workflow", "suite", "docs", "engine", "cluster", "benchmarks")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the folders whose files take longest first, in an order that every worker has."""
-    folders = dict(zip(LONG, range(len(LONG)), strict=True))
+    folders = {folder: place for place, folder in enumerate(LONG)}
     items.sort(key=lambda item: folders.get(item.path.relative_to(ROOT).parts[1], len(LONG)))
 
 

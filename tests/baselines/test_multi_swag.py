@@ -225,7 +225,7 @@ def test_the_network_has_the_modes_side_by_side() -> None:
     assert network(torch.randn(3, 1, 8, 8)).shape == (3, 4, 10)
     mixture = method("multi_swag", "wrn-10-1", modes=3, members=2).network(context("wrn-10-1"))
     images = torch.randn(3, 3, 16, 16)
-    alone = [mode(images) for mode in mixture.eval().ensembles]  # type: ignore[union-attr, operator]
+    alone = [mode(images) for mode in mixture.eval()[0].networks]  # type: ignore[union-attr, operator]
     assert [logits.shape for logits in alone] == [(3, 2, 5)] * 3
     torch.testing.assert_close(mixture(images), torch.cat(alone, dim=1))
 

@@ -28,11 +28,10 @@ def made(backbone, method):
     return specify(dataset="cifar100", architecture_name=backbone, method=method, epochs=1)
 
 
-@pytest.mark.parametrize("backbone", ["resnet18"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_s_multiply_adds_are_the_card_s(name, backbone):
-    counted = float({row[0]: row[3] for row in rows(name, "Cost")}[backbone])
-    run, single = made(backbone, name), made(backbone, "single")
+def test_a_step_s_multiply_adds_are_the_card_s(name):
+    counted = float({row[0]: row[3] for row in rows(name, "Cost")}["resnet18"])
+    run, single = made("resnet18", name), made("resnet18", "single")
     # MutualNet deals a batch's images out to four resolutions: of a few images, unevenly.
     near = 0.1 if name == "mutualnet" else 0.02
     # Deep Ensembles train nothing: their card counts their members' training.
