@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from cluster import Cluster, wait_until
@@ -38,7 +38,10 @@ class Checkout:
     Attributes:
         folder: the repository's root, as far as the workflow sees.
         suite: the suite's name.
+        started: every snakemake that any of them has started.
     """
+
+    started: ClassVar[list[subprocess.Popen[str]]] = []
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
@@ -64,7 +67,7 @@ class Checkout:
     def start(self, environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
         """Start snakemake; what it says goes to a file of its own."""
         with open(self.folder / "said.txt", "a") as said:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 # However the tests end, snakemake does not outlive them.
                 [
                     "setpriv",
@@ -85,6 +88,16 @@ class Checkout:
                 text=True,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
+
+    @classmethod
+    def kill_all(cls) -> None:
+        """Kill every snakemake that still runs."""
+        while cls.started:
+            process = cls.started.pop()
+            process.kill()
+            process.wait()
 
     def submit(self, cluster: Cluster, *arguments: str, **settings: str) -> subprocess.Popen[str]:
         """Start snakemake with the profile; only its first look at the jobs comes sooner."""

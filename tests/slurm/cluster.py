@@ -155,9 +155,8 @@ class Cluster:
 
     def __exit__(self, *_error: object) -> None:
         if "slurmctld" in self._daemons:
-            self._run("scancel", "--full", "--user=root", check=False)
             with contextlib.suppress(TimeoutError, RuntimeError):
-                wait_until("no job left", lambda: not self.queue("%i"), 30)
+                self.clear()
         for name in reversed(list(self._daemons)):
             self.stop(name)
         # A job's step daemon outlives slurmd by design.
@@ -191,6 +190,15 @@ class Cluster:
         except subprocess.TimeoutExpired:
             daemon.kill()
             daemon.wait()
+
+    def clear(self) -> None:
+        """Cancel all jobs and wait until they are gone.
+
+        Raises:
+            TimeoutError: one is left after a minute.
+        """
+        self._run("scancel", "--full", "--user=root", check=False)
+        wait_until("no job left", lambda: not self.queue("%i"))
 
     def queue(self, what: str, *options: str) -> list[str]:
         """Return one formatted line per job (see ``man squeue``, --format)."""
@@ -257,6 +265,21 @@ class Cluster:
         """Wait until a job is back in the queue; spare it the two minutes it would wait there."""
         wait_until("requeued", lambda: self.queue("%T", "-j", job) == ["PENDING"], 90)
         self.control("update", f"JobId={job}", "StartTime=now")
+
+    def pre_empt(self, command: str) -> None:
+        """Run a command as a job that takes both nodes from all others; wait until it has begun.
+
+        Raises:
+            TimeoutError: it has not after minutes, more than the others are given to end.
+        """
+        wrapped = ("-N2", "--exclusive", "-o", "/dev/null", "--wrap", command)
+        job = self._run("sbatch", "--parsable", "-p", "high", *wrapped).strip()
+        # A job of seconds may have ended before squeue looks.
+        wait_until(
+            f"urgent job {job} runs",
+            lambda: self.queue("%T", "-j", job, "--states=all") != ["PENDING"],
+            240,
+        )
 
     def control(self, *arguments: str) -> str:
         """Run scontrol and return what it prints."""

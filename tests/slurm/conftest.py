@@ -13,11 +13,19 @@ from cluster import Cluster
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def daemons() -> Iterator[Cluster]:
     # Asked to end, pytest stops the cluster first, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def cluster(daemons: Cluster) -> Iterator[Cluster]:
+    """The cluster, left without jobs: what a test that fails leaves there fails the next one."""
+    yield daemons
+    Checkout.kill_all()
+    daemons.clear()
 
 
 @pytest.fixture(scope="session")

@@ -40,9 +40,7 @@ class Made:
 
 @pytest.fixture
 def made(checkout: Checkout, cluster: Cluster, undisturbed: Checkout) -> Made:
-    made = Made(checkout, cluster)
-    yield made
-    made.snakemake.kill()
+    return Made(checkout, cluster)
 
 
 def test_a_cancelled_job_is_submitted_again_and_continues(made, cluster, undisturbed):
@@ -52,11 +50,7 @@ def test_a_cancelled_job_is_submitted_again_and_continues(made, cluster, undistu
 
 def test_a_preempted_job_is_requeued_and_continues(made, cluster, undisturbed):
     job = made.job
-    urgent = cluster.client(
-        "sbatch", "--parsable", "-p", "high", "-N2", "--exclusive", "-o", "/dev/null",
-        "--wrap", "sleep 3",
-    ).strip()  # fmt: skip
-    wait_until("urgent job runs", lambda: cluster.queue("%T", "-j", urgent) == ["RUNNING"], 60)
+    cluster.pre_empt("sleep 3")
     cluster.start_requeued(job)
     made.ends_well(undisturbed)
     assert "Restarts=1" in cluster.control("show", "job", job)

@@ -69,9 +69,7 @@ def test_a_job_cancelled_by_preemption_is_submitted_again(
     snakemake = checkout.submit(cluster, "--retries", "0")
     checkout.wait_for_state()
     (job,) = cluster.training_jobs(checkout.folder)
-    cluster.client(
-        "sbatch", "-p", "high", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "true"
-    )
+    cluster.pre_empt("true")
     checkout.finish(snakemake)
     assert cluster.queue("%T", "-j", job, "--states=all") == ["PREEMPTED"]
     assert checkout.logs().count("resumed from epoch") == 1
