@@ -107,6 +107,8 @@ class PartiallyMaskedNetwork(nn.Module):
 class PartiallyMasked(PartiallyMaskedSettings, Phases, Method):
     """One network whose core, the same network with masked weights, is trained in turns with it."""
 
+    capturable = True
+
     def network(self, context: Context) -> nn.Module:
         """Return the backbone with its core: drawn at random, with ERK's densities.
 
