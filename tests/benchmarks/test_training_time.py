@@ -1,30 +1,21 @@
 """benchmarks/training_time.py: whose steps are timed once, and what a training takes of them."""
 
-import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
+from conftest import ROOT
 
 from nfe.common.files import write_csv
 from nfe.data.splits import held_out
 from nfe.suite.run import Run, specify
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import training_time as script
+
 RESULTS = ROOT / "results" / "tiny-imagenet-20"
-
-
-@pytest.fixture(scope="module")
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location(
-        "training_time", ROOT / "benchmarks" / "training_time.py"
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def run(method: str, epochs: int = 20, **settings: Any) -> Run:
@@ -40,7 +31,7 @@ def run(method: str, epochs: int = 20, **settings: Any) -> Run:
     )
 
 
-def test_steps_are_those_of_the_training_images(script: Any) -> None:
+def test_steps_are_those_of_the_training_images() -> None:
     trained, _ = held_out(np.repeat(np.arange(20), 250))
     one = run("single")
     assert script.steps(one) == 20 * (len(trained) // one.recipe.batch_size)
@@ -48,13 +39,13 @@ def test_steps_are_those_of_the_training_images(script: Any) -> None:
     assert script.steps(run("hydra")) == 4 * script.steps(one)
 
 
-def test_what_changes_no_step_is_timed_once(script: Any) -> None:
+def test_what_changes_no_step_is_timed_once() -> None:
     assert script.setting(run("nfe", distillation=1)) == script.setting(run("nfe", distillation=2))
     assert script.setting(run("single", 20)) == script.setting(run("single", 60))
     assert script.setting(run("nfe", exits=2)) != script.setting(run("nfe", exits=3))
 
 
-def test_every_compared_training_has_its_seconds(script: Any, tmp_path: Path) -> None:
+def test_every_compared_training_has_its_seconds(tmp_path: Path) -> None:
     """With a step of a second for each setting, a training takes as many as it has steps."""
     rows = script.compared(RESULTS)
     names = {script.setting(each) for n in rows["run"] for each in script.trained(RESULTS, n)}
