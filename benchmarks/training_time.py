@@ -9,7 +9,7 @@ many as the suite's, without evaluation and saved state; what combines runs take
 Writes benchmarks/training_time_<suite>_<device>.csv, one row for each setting: milliseconds of a
 step (processor time of one thread on a CPU, wall time on a GPU) and their ratio to the single
 network's in the same turn, medians and quartiles over the turns; beside it a JSON file with
-environment and options, and a figure: accuracy and NLL of every setting and length against seconds.
+environment, options and how many cores others kept busy, and a figure: accuracy and NLL of every setting and length against seconds.
 
 --draw only draws, from the table that is there.
 """
@@ -34,6 +34,7 @@ from nfe.common.files import read_json, write_csv, write_json
 from nfe.common.precision import default_device
 from nfe.data.splits import ONE_IN
 from nfe.engine.environment import device_name, environment
+from nfe.engine.load import Others
 from nfe.engine.throughput import Meter
 from nfe.report.figures import training_cost
 from nfe.report.figures.data import FigureData
@@ -187,12 +188,19 @@ def measure(rows: pd.DataFrame, results: Path, options: argparse.Namespace) -> P
             found.setdefault(setting(run), timed)
     named = re.sub(r"[^a-z0-9]+", "-", device_name(device).lower()).strip("-")
     table = FOLDER / f"training_time_{options.suite}_{named}.csv"
+    others = Others()
     write_csv(table, COLUMNS, measured(found, options.turns))
+    busy = round(others.cores() or 0.0, 2)
     chosen = {"turns": options.turns, "threads": options.threads, "places": PLACES, "timed": TIMED}
     precisions = sorted({run.precision for run in found.values()})
     write_json(
         table.with_suffix(".json"),
-        {"options": chosen, "precision": precisions, "environment": environment(device)},
+        {
+            "options": chosen,
+            "precision": precisions,
+            "others_cores": busy,
+            "environment": environment(device),
+        },
     )
     return table
 
