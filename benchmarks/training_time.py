@@ -9,7 +9,8 @@ many as the suite's, without evaluation and saved state; what combines runs take
 Writes benchmarks/training_time_<suite>_<device>.csv, one row for each setting: milliseconds of a
 step (processor time of one thread on a CPU, wall time on a GPU) and their ratio to the single
 network's in the same turn, medians and quartiles over the turns; beside it a JSON file with
-environment, options and how many cores others kept busy, and a figure: accuracy and NLL of every setting and length against seconds.
+environment, options and how many cores others kept busy, and a figure: accuracy and NLL of every
+setting and length against seconds.
 
 --draw only draws, from the table that is there.
 """
