@@ -34,6 +34,7 @@ RIVALS = [
     "laplace",
     "hydra",
     "stochastic_depth",
+    "partially_masked",
 ]
 
 

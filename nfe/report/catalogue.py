@@ -114,8 +114,9 @@ METHODS = _entries(
         "hydra": "Hydra",
         "stochastic_depth": "Stochastic depth",
         "multi_swag": "MultiSWAG",
+        "partially_masked": "Partially masked",
     },
-    "osD^v<>PX*pdh8HosD^v<>PX*pdh8",
+    "osD^v<>PX*pdh8HosD^v<>PX*pdh8H",
 )
 PRUNERS = _entries(
     {

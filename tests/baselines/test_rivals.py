@@ -64,7 +64,7 @@ def test_a_step_and_a_prediction(name: str, backbone: str) -> None:
     made.eval()
     members = chosen.settings().get("members") or {"wrn-10-1": 3, "resnet18": 4}[backbone]
     own = {"sembg": 3, "mixmo": 2, "oskd": 1, "self_distilled": 1, "slimmable": 4, "mutualnet": 3}
-    members = own.get(name, members)
+    members = {**own, "partially_masked": 2}.get(name, members)
     assert made(images).shape == (6, members, 5)
     # A prediction depends neither on the batch around it nor on the moment.
     torch.testing.assert_close(made(images)[2:3], made(images[2:3]), atol=1e-4, rtol=1e-4)
@@ -626,6 +626,7 @@ def test_packed_members_do_not_see_each_other(backbone: str) -> None:
         ("hydra", {"common": 1}, "common is 1: allowed: numbers from 0 and below 1"),
         ("stochastic_depth", {"members": 0}, "members is 0: allowed: whole numbers from 1"),
         ("stochastic_depth", {"survival": 1}, "survival is 1: allowed: numbers above 0 and below"),
+        ("partially_masked", {"sparsity": 1}, "sparsity is 1: allowed: numbers above 0 and below"),
     ],
 )
 def test_bad_settings_are_refused(name: str, settings_: dict[str, Any], message: str) -> None:

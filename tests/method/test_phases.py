@@ -30,6 +30,7 @@ PHASED: dict[str, dict[str, Any]] = {
     "subnetwork_ensemble": {},
     "swag": {"members": 2, "statistics": 0.34},
     "hydra": {"members": 2},
+    "partially_masked": {},
 }
 
 

@@ -23,7 +23,7 @@ TABLE = Path(__file__).with_name("expected.csv")
 COLUMNS = ("method", "architecture", "precision", "batch", "launches", "kernels", "peak_mb")
 PIXELS, PRECISION = 32, "bfloat16"
 # Steps before the first one that counts: whatever is captured is captured by then.
-WARM_UP, STEPS = 6, 32
+WARM_UP, STEPS = 8, 32
 # Of the host's time.
 ROUNDS = 5
 
@@ -73,7 +73,9 @@ def cost(case: str, how: str = "recorded") -> dict[str, Any]:
         if how == "by layer":
             patch.setattr(selection, "WHERE", frozenset())
         meter = Meter(run, int(batch), PIXELS, warm_up=WARM_UP, record=how == "recorded")
-        recorded, astray = counts(Kind.CAPTURED).total(), dict(counts(Kind.ASTRAY))
+        recorder = meter.trainer._recorder
+        recordings = max(1, recorder.recordings) if recorder else 1
+        recorded, astray = counts(Kind.CAPTURED).total() / recordings, dict(counts(Kind.ASTRAY))
         reset()
         seconds = [_processor_seconds(meter)]
         alone, graphs = counts(Kind.LAUNCH).total(), counts(Kind.GRAPH).total()
