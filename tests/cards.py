@@ -42,7 +42,7 @@ def costs(method: Method, backbone: str, images: int = 1) -> dict[str, float]:
     for first, count in phases.kinds(MOMENT):
         phases.before_step(network, first)
         DrawsOnCpu.of(method).draw(network, inputs)
-        with MacCounter() as counter:
+        with MacCounter(executed_only=True) as counter:
             method.loss(network.train(), inputs, targets)[0].backward()
         trained += counter.executed * count / MOMENT.steps
     trained *= method.trainings() / images

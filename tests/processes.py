@@ -14,8 +14,6 @@ _CONTEXT.set_forkserver_preload(
         "nfe.cli.main",
         "nfe.engine.runner",
         "nfe.network_fission",
-        "sklearn.datasets",
-        "sklearn.model_selection",
     ]
 )
 PATIENCE = 120

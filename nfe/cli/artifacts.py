@@ -107,6 +107,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from nfe.engine import robustness
     from nfe.engine.prediction import find
     from nfe.engine.runner import Worker
+    from nfe.report import evaluations
 
     found = [find(name, Path()) for name in arguments.run]
     for name in arguments.ood:
@@ -118,9 +119,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         ood = [name for name in arguments.ood if outliers.fits(run.card, name)]
         robustness.evaluate(run, place, worker, ood, arguments.corruptions)
         if arguments.json:
-            print(json.dumps({"run": run.name, **robustness.read(place.output)}))
+            print(json.dumps({"run": run.name, **evaluations.read(place.output)}))
         else:
-            print("\n".join(robustness.lines(run.name, robustness.read(place.output))))
+            print("\n".join(evaluations.lines(run.name, evaluations.read(place.output))))
     return 0
 
 

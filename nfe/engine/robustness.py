@@ -8,7 +8,6 @@ suite can ask for more later and makes nothing twice.
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,22 +15,17 @@ import numpy as np
 from nfe.common.errors import InputError
 from nfe.common.files import alone, read_json, read_npz, write_json
 from nfe.common.precision import prepare_process
-from nfe.data import Split, corruptions, outliers
+from nfe.data import Split, outliers
 from nfe.engine import inference
 from nfe.engine.prediction import networks
 from nfe.engine.runner import RunFolders, Worker
 from nfe.evaluation import metrics as evaluation
 from nfe.evaluation import uncertainty
 from nfe.evaluation.metrics import Array, Combine
-from nfe.suite.outputs import CLEAN, CORRUPTIONS, OOD, evaluation_files
+from nfe.suite.outputs import CLEAN, CORRUPTIONS, evaluation_files, ood_set
 from nfe.suite.run import Run
 
 _log = logging.getLogger(__name__)
-
-
-def _ood_name(file: str) -> str:
-    before, after = OOD.split("{}")
-    return file.removeprefix(before).removesuffix(after)
 
 
 def evaluate(
@@ -90,7 +84,7 @@ class _Evaluation:
             return clean(self._predictions(), self.combine)
         if file == CORRUPTIONS:
             return self._corruptions()
-        images = outliers.load(self.run.card, _ood_name(file), self.worker.data_root)
+        images = outliers.load(self.run.card, ood_set(file), self.worker.data_root)
         inside = self._predictions()["test_logits"]
         return detection(inside, self._logits([images])[0], self.combine)
 
@@ -120,6 +114,9 @@ class _Evaluation:
         return [np.concatenate(parts, axis=1) for parts in zip(*members, strict=True)]
 
     def _corruptions(self) -> dict[str, Any]:
+        # torchvision's operations take seconds to import.
+        from nfe.data import corruptions
+
         card, root = self.run.card, self.worker.data_root
         severities = range(1, corruptions.SEVERITIES + 1)
         found = {}
@@ -175,57 +172,3 @@ def detection(inside: Array, outside: Array, combine: Combine) -> dict[str, Any]
             for name in pairs[0]
         },
     }
-
-
-def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the evaluation files of a run's folder by name, ``evaluation.json`` first."""
-    found = sorted(
-        folder.glob("evaluation*.json"), key=lambda path: (path.name != CLEAN, path.name)
-    )
-    return {path.name: read_json(path) for path in found}
-
-
-def table(files: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a run's evaluation as rows: what was shown, and the metrics there.
-
-    Keys: ``shift`` (``clean``, an out-of-distribution set, or a corruption), ``severity`` (1 to
-    5, ``mean``, or empty), ``score`` (of detection), and the metrics.
-    """
-    rows: list[dict[str, Any]] = []
-    for name, content in files.items():
-        if content["status"] != "ok":
-            continue
-        values = {key: value for key, value in content.items() if key != "status"}
-        if "scores" in values:
-            shift = _ood_name(name)
-            rows += [
-                {"shift": shift, "severity": "", "score": score, **numbers}
-                for score, numbers in values["scores"].items()
-            ]
-        elif "corruptions" in values:
-            rows += _corruption_rows(values["corruptions"])
-        else:
-            rows.append({"shift": "clean", "severity": "", "score": "", **values})
-    return rows
-
-
-def _corruption_rows(found: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
-    rows = [
-        {"shift": kind, "severity": str(severity), "score": "", **numbers}
-        for kind, severities in found.items()
-        for severity, numbers in enumerate(severities, start=1)
-    ]
-    metrics = next(iter(found.values()))[0]
-    mean = {metric: float(np.mean([row[metric] for row in rows])) for metric in metrics}
-    return [{"shift": "corruptions", "severity": "mean", "score": "", **mean}, *rows]
-
-
-def lines(name: str, files: dict[str, dict[str, Any]]) -> list[str]:
-    """Return a run's evaluation as text."""
-    said = [name]
-    for row in table(files):
-        where = " ".join(row[key] for key in ("shift", "severity", "score") if row[key])
-        numbers = {k: v for k, v in row.items() if k not in ("shift", "severity", "score")}
-        said.append(f"  {where}: " + ", ".join(f"{k} {v:.4f}" for k, v in numbers.items()))
-    lost = {content["status"] for content in files.values()} - {"ok"}
-    return [*said, *(f"  {status}: nothing to evaluate" for status in sorted(lost))]

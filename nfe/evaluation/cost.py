@@ -39,7 +39,7 @@ def inference_macs(network: nn.Module, image: Tensor) -> tuple[int, int]:
         network: images (batch, channels, h, w) → logits.
         image: one image, (1, channels, h, w).
     """
-    measured = copy.deepcopy(network).eval()
+    measured = _evaluating(network)
     with MacCounter() as counter:
         measured(image)
     return counter.nonzero, counter.executed
@@ -71,11 +71,17 @@ def hardware_macs(network: nn.Module, image: Tensor) -> dict[str, int]:
         network: images (batch, channels, h, w) → logits.
         image: one image, (1, channels, h, w).
     """
-    measured = copy.deepcopy(network).eval()
+    measured = _evaluating(network)
     with MacCounter() as counter:
         measured(image)
     names = ("nonzero", "executed", "compact", "sparse24")
     return {name: int(getattr(counter, name)) for name in names}
+
+
+def _evaluating(network: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode; it shares the parameters, which prediction only reads."""
+    shared = {id(parameter): parameter for parameter in network.parameters()}
+    return copy.deepcopy(network, shared).eval()
 
 
 def latency(

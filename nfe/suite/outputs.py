@@ -21,6 +21,12 @@ def evaluation_files(ood: Sequence[str] = (), corrupted: bool = False) -> list[s
     return [CLEAN, *(OOD.format(name) for name in ood), *([CORRUPTIONS] if corrupted else [])]
 
 
+def ood_set(file: str) -> str:
+    """Return the name of the out-of-distribution set that an evaluation file is about."""
+    before, after = OOD.split("{}")
+    return file.removeprefix(before).removesuffix(after)
+
+
 def network_name(run: Run) -> str:
     """Return the name of the run's network: all that decides latency, so no seed, no epochs."""
     told = {k: v for k, v in run.identity().items() if k not in _TRAINING}

@@ -25,25 +25,38 @@ from nfe.suite.run import specify
 
 KILLS = 20
 EPOCHS = 20
+# Of tests that kill a run once, or let it end: long enough to be met in its midst.
+FEW = 8
 STEPS = 15 * EPOCHS
 IDENTICAL = ("config.json", "metrics.json", "history.csv", "per_image.npz", "model.safetensors")
 ARGUMENTS = ("train", "--dataset", "digits", "--architecture", "wrn-10-1", "--method", "nfe")
-SETTINGS = ("--set", "exits=2", "sparsity=0.5", "pruning=snip", "--epochs", str(EPOCHS))
+SETTINGS = ("--set", "exits=2", "sparsity=0.5", "pruning=snip")
 
 
-def live(output: Path, *more: str) -> Life:
-    """Start, or start again, the run that all of these tests make."""
-    said = output.with_name(f"{output.name}.log")
-    return Life(said, *ARGUMENTS, *SETTINGS, "--output", str(output), *more)
+def live(output: Path, *more: str, epochs: int = FEW, said: Path | None = None) -> Life:
+    """Start, or start again, the run that all of these tests make; ``said`` is its log."""
+    said = said or output.with_name(f"{output.name}.log")
+    length = ("--epochs", str(epochs))
+    return Life(said, *ARGUMENTS, *SETTINGS, *length, "--output", str(output), *more)
+
+
+def uninterrupted(output: Path, epochs: int) -> Path:
+    """Make the run in one go."""
+    life = live(output, epochs=epochs)
+    assert life.end() == 0, life.said
+    return output
 
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory):
     """The run, uninterrupted."""
-    output = tmp_path_factory.mktemp("unbreakable") / "calm"
-    life = live(output)
-    assert life.end() == 0, life.said
-    return output
+    return uninterrupted(tmp_path_factory.mktemp("unbreakable") / "calm", FEW)
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """The same of many epochs, uninterrupted."""
+    return uninterrupted(tmp_path_factory.mktemp("unbreakable") / "long", EPOCHS)
 
 
 def interrupted(output: Path) -> None:
@@ -54,11 +67,11 @@ def interrupted(output: Path) -> None:
     life.end()
 
 
-def test_a_run_killed_at_20_moments_ends_with_the_same_bytes(calm, tmp_path):
+def test_a_run_killed_at_20_moments_ends_with_the_same_bytes(long, tmp_path):
     output, draws = tmp_path / "run", random.Random(0)
     resumed, inside, startup = [], 0, 0.0
     for number in range(KILLS):
-        life = live(output, "--checkpoint-seconds", "0")
+        life = live(output, "--checkpoint-seconds", "0", epochs=EPOCHS)
         if number == 0:
             # The first life says how long a start takes here; moments are drawn on that scale.
             assert life.wait_for(lambda: bool(states(output))), life.said
@@ -72,14 +85,14 @@ def test_a_run_killed_at_20_moments_ends_with_the_same_bytes(calm, tmp_path):
         resumed.append(resumed_step(life.said))
         inside += bool(unfinished(output))
         assert len(states(output)) <= 3
-    life = live(output)
+    life = live(output, epochs=EPOCHS)
     assert life.end() == 0, life.said
     resumed.append(resumed_step(life.said))
-    assert same_files(calm, output, IDENTICAL)
+    assert same_files(long, output, IDENTICAL)
     assert sum(step > 0 for step in resumed) > KILLS / 2, resumed
     assert len(set(resumed)) > KILLS / 4, resumed
     assert inside >= KILLS / 5, inside
-    assert {p.name for p in output.iterdir()} == {p.name for p in calm.iterdir()}
+    assert {p.name for p in output.iterdir()} == {p.name for p in long.iterdir()}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -263,29 +276,29 @@ def test_a_members_unusable_predictions_are_made_again(tmp_path, how):
     assert not proof.exists()
 
 
-def test_the_second_process_waits_and_finds_the_run_done(calm, tmp_path):
+def test_the_second_process_waits_and_finds_the_run_done(long, tmp_path):
     output = tmp_path / "run"
-    first = live(output)
+    first = live(output, epochs=EPOCHS)
     assert first.wait_for(lambda: "epoch 1/" in first.said), first.said
-    second = Life(tmp_path / "second.log", *ARGUMENTS, *SETTINGS, "--output", str(output))
+    second = live(output, epochs=EPOCHS, said=tmp_path / "second.log")
     assert second.wait_for(lambda: "waiting for it" in second.said), second.said
     assert (first.end(), second.end()) == (0, 0), first.said + second.said
     assert "complete" in second.said
     assert "epoch 1/" not in second.said
-    assert same_files(calm, output, IDENTICAL)
+    assert same_files(long, output, IDENTICAL)
     assert not (output / ".lock").exists()
 
 
-def test_a_waiting_process_takes_over_from_a_killed_one(calm, tmp_path):
+def test_a_waiting_process_takes_over_from_a_killed_one(long, tmp_path):
     output = tmp_path / "run"
-    first = live(output, "--checkpoint-seconds", "0")
+    first = live(output, "--checkpoint-seconds", "0", epochs=EPOCHS)
     assert first.wait_for(lambda: "epoch 1/" in first.said), first.said
-    second = Life(tmp_path / "second.log", *ARGUMENTS, *SETTINGS, "--output", str(output))
+    second = live(output, epochs=EPOCHS, said=tmp_path / "second.log")
     assert second.wait_for(lambda: "waiting for it" in second.said), second.said
     first.stop()
     assert second.end() == 0, second.said
     assert resumed_step(second.said) > 0
-    assert same_files(calm, output, IDENTICAL)
+    assert same_files(long, output, IDENTICAL)
 
 
 @pytest.fixture
@@ -305,8 +318,7 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_fails_cleanly_and_the_run_continues_after(calm, small_disk, tmp_path):
     output = small_disk / "run"
-    arguments = (*ARGUMENTS, *SETTINGS, "--output", str(output), "--checkpoint-seconds", "0")
-    life = Life(tmp_path / "log", *arguments)
+    life = live(output, "--checkpoint-seconds", "0", said=tmp_path / "log")
     assert life.end() == 1, life.said
     assert "No space left on device" in life.said.splitlines()[-1]
     assert "Traceback" not in life.said
@@ -314,7 +326,7 @@ def test_a_full_disk_fails_cleanly_and_the_run_continues_after(calm, small_disk,
     assert unfinished(output) == []
     assert not (output / "metrics.json").exists()
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
-    life = Life(tmp_path / "log", *arguments)
+    life = live(output, "--checkpoint-seconds", "0", said=tmp_path / "log")
     assert life.end() == 0, life.said
     assert resumed_step(life.said) > 0
     assert same_files(calm, output, IDENTICAL)

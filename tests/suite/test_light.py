@@ -1,4 +1,4 @@
-"""Suites are planned, and Snakemake's graph is made, without PyTorch."""
+"""Suites are planned, Snakemake's graph is made, and results are shown, without PyTorch."""
 
 import json
 import subprocess
@@ -36,9 +36,16 @@ for name in method_names():
     settings_class(name)().settings()
 assert "torch" not in sys.modules
 """
+RESULTS = """
+import sys
+from nfe.report import page, release, tables
+from nfe.report.figures import draw
+assert "torch" not in sys.modules
+"""
+SCRIPTS = {"graph": SNAKEMAKE, "plan": PLAN, "settings": SETTINGS, "results": RESULTS}
 
 
-@pytest.mark.parametrize("script", [SNAKEMAKE, PLAN, SETTINGS], ids=["graph", "plan", "settings"])
+@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_it_is_done_without_pytorch(script: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False

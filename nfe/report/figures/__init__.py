@@ -64,8 +64,8 @@ def names_of(runs: Path) -> list[str]:
     return available({group for cell in read_table(runs)["groups"] for group in cell.split("/")})
 
 
-def draw(name: str, runs: Path, folder: Path) -> None:
-    """Draw one figure from runs.csv and what stands beside it; write it in every format.
+def draw(name: str, runs: Path, folder: Path, formats: Iterable[str] = FORMATS) -> None:
+    """Draw one figure from runs.csv and what stands beside it; write it in each of the formats.
 
     Raises:
         InputError: there is no figure of that name, or no run for it.
@@ -75,7 +75,7 @@ def draw(name: str, runs: Path, folder: Path) -> None:
     material = read(runs, FIGURES[name])
     figure = drawer(name)(material)
     with mpl.rc_context(_RC):
-        for kind in FORMATS:
+        for kind in formats:
             _save(figure, folder / f"{name}.{kind}", kind)
     plt.close(figure)
 

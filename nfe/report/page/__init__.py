@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from functools import cache
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -34,6 +35,13 @@ def write(results: Path) -> Path:
     return results / PAGE
 
 
+@cache
+def _bundle() -> str:
+    """Return the plotting libraries as one script; bundling them takes seconds."""
+    # The package's stub lacks the default: no snippet, the libraries alone.
+    return vl_convert.javascript_bundle()  # type: ignore[call-arg]
+
+
 def render(data: dict[str, Any]) -> str:
     """Return the page that shows what ``content.collect`` returns.
 
@@ -41,9 +49,7 @@ def render(data: dict[str, Any]) -> str:
     act even if it were not escaped.
     """
     assets = files("nfe.report.page")
-    # The package's stub lacks the default: no snippet, the libraries alone.
-    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]
-    plotting = f"(() => {{{bundle}}})();"
+    plotting = f"(() => {{{_bundle()}}})();"
     ours = "\n".join((assets / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     ours = f"(() => {{\n{ours}}})();"
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in (plotting, ours))

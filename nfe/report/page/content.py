@@ -224,7 +224,7 @@ def _drawn(name: str, results: Path, there: Path) -> str:
     if (there / f"{name}.svg").exists():
         return (there / f"{name}.svg").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
-        figures.draw(name, results / "runs.csv", Path(folder))
+        figures.draw(name, results / "runs.csv", Path(folder), ["svg"])
         return Path(folder, f"{name}.svg").read_text(encoding="utf-8")
 
 

@@ -24,7 +24,7 @@ from nfe.engine.runner import RunFolders, Worker
 from nfe.engine.trainer import build_network
 from nfe.evaluation import cost, early_exit_curve
 from nfe.evaluation import metrics as evaluation
-from nfe.report import tables
+from nfe.report import evaluations, tables
 from nfe.report.release import mismatch
 from nfe.report.release.manifest import PAGE, differences, figure_folder, latest_files
 from nfe.suite.expansion import Suite, load_plan
@@ -279,7 +279,7 @@ class _Verification:
         """Recompute a run's detection and corruptions from its weights, or its members'."""
         folder, artifacts = self.results / "runs" / run.name, self.artifacts / run.name
         folders = RunFolders(folder, artifacts, folder.parent, artifacts.parent)
-        for name, found in robustness.read(folder).items():
+        for name, found in evaluations.read(folder).items():
             if name == CLEAN or found["status"] != "ok":
                 continue
             try:
@@ -287,7 +287,7 @@ class _Verification:
             except InputError:
                 self.said.absent_data.append(f"{run.name}/{name}")
                 continue
-            for row, wanted in zip_longest(*(robustness.table({name: c}) for c in (found, right))):
+            for row, wanted in zip_longest(*(evaluations.table({name: c}) for c in (found, right))):
                 if not _near_row(row or {}, wanted or {}):
                     yield f"{folder / name}: {row}, recomputed {wanted}"
 
