@@ -37,6 +37,7 @@ from nfe.data.splits import ONE_IN
 from nfe.engine.environment import device_name, environment
 from nfe.engine.load import Others
 from nfe.engine.throughput import Meter
+from nfe.report import figures
 from nfe.report.figures import training_cost
 from nfe.report.figures.data import FigureData
 from nfe.suite.run import Run, from_identity
@@ -172,9 +173,9 @@ def main() -> None:
     table = options.draw or measure(rows, results, options)
     device = read_json(table.with_suffix(".json"))["environment"]["device_name"]
     material = FigureData(with_seconds(rows, results, table), results / "runs")
-    figure = training_cost.against(material, SECONDS, f"seconds of a training, {device} (log)")
-    for kind in ("png", "svg"):
-        figure.savefig(table.with_suffix(f".{kind}"))
+    label = f"seconds of a training (log)\n{device}"
+    figure = figures.drawn(training_cost.against, material, SECONDS, label)
+    figures.write(figure, table.with_suffix(""), ["png", "svg"])
 
 
 def measure(rows: pd.DataFrame, results: Path, options: argparse.Namespace) -> Path:

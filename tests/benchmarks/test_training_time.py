@@ -64,3 +64,14 @@ def test_every_compared_training_has_its_seconds(tmp_path: Path) -> None:
     assert seconds["deep_ensemble", 3, 20] == {3 * 20 * steps}
     assert seconds["multi_swag", 9, 20] == {3 * 20 * steps}
     assert seconds["hydra", 3, 20] == {4 * 20 * steps}
+
+
+def test_the_recorded_tables_have_every_compared_training() -> None:
+    tables = sorted(script.FOLDER.glob(f"training_time_{RESULTS.name}_*.csv"))
+    assert tables
+    for table in tables:
+        rows = script.with_seconds(script.compared(RESULTS), RESULTS, table)
+        single = rows.query("method == 'single' and epochs == 20")[script.SECONDS].unique().item()
+        three = rows.query("method == 'deep_ensemble' and epochs == 20 and members == 3")
+        assert three[script.SECONDS].unique().item() == 3 * single
+        assert rows[script.SECONDS].min() > 0

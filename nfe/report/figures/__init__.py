@@ -8,6 +8,7 @@ which runs were lost.
 import importlib
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,17 @@ def drawer(name: str) -> Callable[[FigureData], Figure]:
     """Return what draws a figure; some need PyTorch, so only its own file is loaded."""
     file, function = _FURTHER.get(name, (name, "draw"))
     module = importlib.import_module(f"nfe.report.figures.{file}")
+    return partial(drawn, getattr(module, function))
 
-    def drawn(material: FigureData) -> Figure:
-        with mpl.rc_context(_RC):
-            figure: Figure = getattr(module, function)(material)
-            # Once, not again for every format.
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")
-            return figure
 
-    return drawn
+def drawn(function: Callable[..., Figure], *material: Any) -> Figure:
+    """Return what a function draws of its arguments, in the style of all figures."""
+    with mpl.rc_context(_RC):
+        figure = function(*material)
+        # Once, not again for every format.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        return figure
 
 
 def names_of(runs: Path) -> list[str]:
@@ -73,10 +75,14 @@ def draw(name: str, runs: Path, folder: Path, formats: Iterable[str] = FORMATS) 
     if name not in FIGURES:
         raise unknown("figure", name, FIGURES)
     material = read(runs, FIGURES[name])
-    figure = drawer(name)(material)
+    write(drawer(name)(material), folder / name, formats)
+
+
+def write(figure: Figure, place: Path, formats: Iterable[str] = FORMATS) -> None:
+    """Write a drawn figure in each of the formats, whose names follow that of ``place``."""
     with mpl.rc_context(_RC):
         for kind in formats:
-            _save(figure, folder / f"{name}.{kind}", kind)
+            _save(figure, place.with_name(f"{place.name}.{kind}"), kind)
     plt.close(figure)
 
 
