@@ -324,6 +324,10 @@ HOW: dict[str, tuple[str, str]] = {
         "python benchmarks/compact.py --list",
         "measures for most of an hour; tests/benchmarks/test_compact_table.py takes small networks",
     ),
+    "python benchmarks/training_time.py": (
+        "python -m py_compile benchmarks/training_time.py",
+        "measures for a quarter of an hour; tests/benchmarks/test_training_time.py",
+    ),
     "python benchmarks/live.py": (
         "python -m py_compile benchmarks/live.py",
         "takes minutes; tests/benchmarks/test_live_table.py",
