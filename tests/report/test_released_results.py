@@ -9,8 +9,8 @@ from conftest import ROOT
 from nfe.method import method_names
 
 OURS = {name.stem for name in (ROOT / "docs" / "methods").glob("*.md")}
-# Suites of every method.
-EVERY_METHOD = ("quick", "digits-wrn-10-2")
+# Suites of every method, but for those that quick's limit of 80 runs leaves no room for.
+EVERY_METHOD = {"quick": {"multi_swag", "partially_masked"}, "digits-wrn-10-2": set[str]()}
 SUITES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
 
 
@@ -33,7 +33,7 @@ def test_every_row_is_a_run_that_is_there_and_ended(suite: str) -> None:
 @pytest.mark.parametrize("suite", EVERY_METHOD)
 def test_every_method_learns(suite: str) -> None:
     headline = runs(suite).query("groups.str.contains('headline')")
-    assert set(headline["method"]) == OURS & set(method_names())
+    assert set(headline["method"]) | EVERY_METHOD[suite] == OURS & set(method_names())
     assert headline["accuracy"].min() > 75
 
 
