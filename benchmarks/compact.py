@@ -21,7 +21,6 @@ import argparse
 import csv
 import math
 import re
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ from typing import Any, Protocol, cast
 
 import onnxruntime
 import torch
+import turns
 from torch import nn
 
 from nfe import fission
@@ -68,12 +68,7 @@ CASE = ("question", "architecture", "precision", "batch")
 COLUMNS = (
     *CASE,
     "contender",
-    "clock",
-    "turns",
-    "milliseconds",
-    "ratio",
-    "ratio_quartile1",
-    "ratio_quartile3",
+    *turns.COLUMNS,
     "bytes",
     "bytes_ratio",
 )
@@ -220,20 +215,14 @@ class Watch:
     def __init__(self, contender: Contender, seconds: float, on_gpu: bool) -> None:
         """Warm up and choose how many steps a turn takes, to last about ``seconds``."""
         self._step = contender.step
-        self._clock = time.perf_counter if on_gpu else time.process_time
-        self._wait = torch.cuda.synchronize if on_gpu else lambda: None
+        self.clock = turns.Clock(on_gpu)
         self._steps = 1
         once = min(self.turn() for _ in range(2))
         self._steps = max(1, math.ceil(seconds / once))
 
     def turn(self) -> float:
         """Return the seconds of one step, the mean of a turn's."""
-        self._wait()
-        start = self._clock()
-        for _ in range(self._steps):
-            self._step()
-        self._wait()
-        return (self._clock() - start) / self._steps
+        return self.clock.seconds(self._step, self._steps)
 
 
 def measured(case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -253,19 +242,12 @@ def measured(case: Case, options: argparse.Namespace) -> list[dict[str, Any]]:
             times[name].append(watch.turn())
     rows = []
     for name in names:
-        ratios = [own / single for own, single in zip(times[name], times[SINGLE], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
         size = contenders[name].size
         rows.append(
             {
                 **{part: getattr(case, part) for part in CASE},
                 "contender": name,
-                "clock": "wall" if on_gpu else "processor",
-                "turns": options.turns,
-                "milliseconds": f"{1000 * statistics.median(times[name]):.2f}",
-                "ratio": f"{middle:.3f}",
-                "ratio_quartile1": f"{low:.3f}",
-                "ratio_quartile3": f"{high:.3f}",
+                **turns.columns(watches[name].clock, times[name], times[SINGLE], digits=2),
                 "bytes": size,
                 "bytes_ratio": f"{size / contenders[SINGLE].size:.3f}",
             }

@@ -21,13 +21,12 @@ import dataclasses
 import json
 import re
 import statistics
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
+import turns
 from tqdm import tqdm
 
 from nfe.cluster import estimate
@@ -39,21 +38,13 @@ from nfe.engine.load import Others
 from nfe.engine.throughput import Meter
 from nfe.report import figures
 from nfe.report.figures import training_cost
-from nfe.report.figures.data import FigureData
+from nfe.report.figures.data import FigureData, read
 from nfe.suite.run import Run, from_identity
 
 FOLDER = Path(__file__).parent
 # Trainings of a suite's own network whose results are compared.
-GROUPS = {"longer", "headline", "rivals", "further", "later", "modes", "long", "long_rivals"}
-COLUMNS = (
-    "setting",
-    "clock",
-    "turns",
-    "milliseconds",
-    "ratio",
-    "ratio_quartile1",
-    "ratio_quartile3",
-)
+GROUPS = ("longer", "headline", "rivals", "further", "later", "modes", "long", "long_rivals")
+COLUMNS = ("setting", *turns.COLUMNS)
 # Shares of a training at which steps are taken.
 PLACES = (0.2, 0.45, 0.7, 0.95)
 # Steps that are timed there: even, for kinds of steps that take turns.
@@ -79,14 +70,16 @@ def steps(run: Run) -> int:
 
 
 class Contender:
-    """A setting's training, to be timed anywhere in it."""
+    """A setting's training, to be timed anywhere in it.
+
+    Attributes:
+        clock: what times it.
+    """
 
     def __init__(self, run: Run) -> None:
         """Build it and take its first steps."""
         self._meter = Meter(run, run.recipe.batch_size, run.card.resolution)
-        on_gpu = self._meter.device.type == "cuda"
-        self._clock = time.perf_counter if on_gpu else time.process_time
-        self._wait = torch.cuda.synchronize if on_gpu else lambda: None
+        self.clock = turns.Clock(self._meter.device.type == "cuda")
 
     def turn(self) -> float:
         """Return the mean seconds of a step."""
@@ -97,45 +90,29 @@ class Contender:
         trainer.progress.step = int(share * trainer.epochs * trainer.batches.per_epoch)
         for _ in range(WARM_UP[self._meter.device.type]):
             self._meter.step()
-        self._wait()
-        started = self._clock()
-        for _ in range(TIMED):
-            self._meter.step()
-        self._wait()
-        return (self._clock() - started) / TIMED
+        return self.clock.seconds(self._meter.step, TIMED)
 
 
-def measured(runs: Mapping[str, Run], turns: int) -> list[dict[str, Any]]:
-    """Let every setting take its turns; return one row for each."""
+def measured(runs: Mapping[str, Run], count: int) -> list[dict[str, Any]]:
+    """Let every setting take ``count`` turns; return one row for each."""
     contenders = {name: Contender(run) for name, run in tqdm(runs.items(), desc="built")}
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in tqdm(range(turns), desc="turns"):
+    for _ in tqdm(range(count), desc="turns"):
         for name, contender in contenders.items():
             times[name].append(contender.turn())
     single = next(times[name] for name, run in runs.items() if run.method == "single")
-    return [_row(name, each, single) for name, each in times.items()]
+    return [
+        {"setting": name, **turns.columns(contenders[name].clock, each, single, digits=3)}
+        for name, each in times.items()
+    ]
 
 
-def _row(name: str, times: Sequence[float], single: Sequence[float]) -> dict[str, Any]:
-    ratios = [own / other for own, other in zip(times, single, strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-    return {
-        "setting": name,
-        "clock": "wall" if default_device().type == "cuda" else "processor",
-        "turns": len(times),
-        "milliseconds": f"{1000 * statistics.median(times):.3f}",
-        "ratio": f"{middle:.3f}",
-        "ratio_quartile1": f"{low:.3f}",
-        "ratio_quartile3": f"{high:.3f}",
-    }
-
-
-def compared(results: Path) -> pd.DataFrame:
-    """Return the rows of a suite's runs.csv whose trainings are compared."""
-    rows = pd.read_csv(results / "runs.csv", keep_default_na=False, na_values=[""])
-    inside = rows["groups"].fillna("").str.split("/").map(lambda groups: bool(GROUPS & {*groups}))
-    single = rows[inside & (rows["method"] == "single")]["architecture"].mode().iloc[0]
-    return rows[inside & (rows["architecture"] == single)]
+def compared(results: Path) -> FigureData:
+    """Return the runs of a suite whose trainings are compared: those of one architecture."""
+    material = read(results / "runs.csv", GROUPS)
+    rows = material.rows
+    single = rows[rows["method"] == "single"]["architecture"].mode().iloc[0]
+    return material.of(rows[rows["architecture"] == single])
 
 
 def trained(results: Path, name: str) -> Iterator[Run]:
@@ -169,12 +146,12 @@ def main() -> None:
     """Measure and draw."""
     options = parsed()
     results = FOLDER.parent / "results" / options.suite
-    rows = compared(results)
-    table = options.draw or measure(rows, results, options)
+    material = compared(results)
+    table = options.draw or measure(material.rows, results, options)
     device = read_json(table.with_suffix(".json"))["environment"]["device_name"]
-    material = FigureData(with_seconds(rows, results, table), results / "runs")
+    timed = material.of(with_seconds(material.rows, results, table))
     label = f"seconds of a training (log)\n{device}"
-    figure = figures.drawn(training_cost.against, material, SECONDS, label)
+    figure = figures.drawn(training_cost.against, timed, SECONDS, label)
     figures.write(figure, table.with_suffix(""), ["png", "svg"])
 
 

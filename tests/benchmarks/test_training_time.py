@@ -47,7 +47,7 @@ def test_what_changes_no_step_is_timed_once() -> None:
 
 def test_every_compared_training_has_its_seconds(tmp_path: Path) -> None:
     """With a step of a second for each setting, a training takes as many as it has steps."""
-    rows = script.compared(RESULTS)
+    rows = script.compared(RESULTS).rows
     names = {script.setting(each) for n in rows["run"] for each in script.trained(RESULTS, n)}
     table = tmp_path / "table.csv"
     plain = {"clock": "wall", "turns": 1, "ratio": 1, "ratio_quartile1": 1, "ratio_quartile3": 1}
@@ -70,7 +70,7 @@ def test_the_recorded_tables_have_every_compared_training() -> None:
     tables = sorted(script.FOLDER.glob(f"training_time_{RESULTS.name}_*.csv"))
     assert tables
     for table in tables:
-        rows = script.with_seconds(script.compared(RESULTS), RESULTS, table)
+        rows = script.with_seconds(script.compared(RESULTS).rows, RESULTS, table)
         single = rows.query("method == 'single' and epochs == 20")[script.SECONDS].unique().item()
         three = rows.query("method == 'deep_ensemble' and epochs == 20 and members == 3")
         assert three[script.SECONDS].unique().item() == 3 * single
