@@ -1,4 +1,4 @@
-"""Contenders that take turns in one process: what times them, and their ratios to the single one."""
+"""Contenders that take turns in one process: what times them, and ratios to the single one."""
 
 import statistics
 import time
