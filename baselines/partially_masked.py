@@ -7,12 +7,12 @@ too: steps of the whole network and steps of the core alone take turns.
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from baselines.settings.partially_masked import PartiallyMaskedSettings
 from baselines.shared.replacing import replace_layers
-from baselines.shared.slim import SlicedNorm
 from nfe import pruning
 from nfe.common.seeds import derive
 from nfe.method import Context, Method, Phases, Step
@@ -50,20 +50,29 @@ class SharedNorm(nn.Module):
 
     Attributes:
         whole: the whole network's.
-        core: the core's.
         alone: whether the core computes alone.
     """
+
+    core_mean: Tensor
+    core_var: Tensor
 
     def __init__(self, whole: nn.BatchNorm2d) -> None:
         super().__init__()
         self.whole = whole
-        self.core = SlicedNorm(whole, whole)
         self.alone = False
+        self.register_buffer("core_mean", cast(Tensor, whole.running_mean).clone())
+        self.register_buffer("core_var", cast(Tensor, whole.running_var).clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize (batch, channels, h, w)."""
-        out: Tensor = (self.core if self.alone else self.whole)(x)
-        return out
+        if not self.alone:
+            out: Tensor = self.whole(x)
+            return out
+        whole, statistics = self.whole, (self.core_mean, self.core_var)
+        affine = (whole.weight, whole.bias)
+        return F.batch_norm(
+            x, *statistics, *affine, self.training, whole.momentum or 0.0, whole.eps
+        )
 
 
 class PartiallyMaskedNetwork(nn.Module):
